@@ -1,0 +1,1 @@
+"""Finds what changed in Swift's container databases. Knows nothing of clouds."""

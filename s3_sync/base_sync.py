@@ -1,0 +1,246 @@
+"""The contract of a provider: one bucket (or container) at a remote store.
+
+Every provider implements the fourteen methods of ``BaseSync`` below, declares
+what it can do in ``Capabilities``, and passes
+``test/unit/contract/provider_contract.py``. Callers never ask which protocol
+it is; they ask for a capability.
+
+Names and keys. Methods take *object names* as Swift knows them (str, any
+Unicode). A provider turns a name into its own key (S3: the key scheme with
+hash, account and container, or ``custom_prefix``). ``bucket`` defaults to the
+mapping's own bucket; another one is given only by account-wide jobs.
+
+Errors. Only ``s3_sync.errors.ProviderError`` and its children leave a
+provider, chained from the SDK's; no method returns a success flag. Providers
+do not retry, except for what only they can do: renewing an expired token
+once, correcting their clock skew once, and replacing a kept-alive connection
+that the remote closed before it answered anything. The wrappers in
+``s3_sync.providers`` retry, limit and meter.
+
+Concurrency. An instance is shared by all green threads of a process and kept
+for its life; connections are pooled inside and reused.
+"""
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from s3_sync.streams import Body
+from s3_sync.types import (
+    BucketPage,
+    Condition,
+    ListingPage,
+    ObjectMeta,
+    PutResult,
+    ShuntRequest,
+)
+
+NO_CONDITION = Condition()
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What this endpoint can do. Decisions ask this, never the protocol."""
+
+    create_only: bool = True
+    """``If-None-Match: *`` on PUT is honoured."""
+    conditional_overwrite: bool = True
+    """``If-Match`` on PUT is honoured."""
+    conditional_delete: bool = False
+    """``If-Match`` on DELETE is honoured."""
+    ordered_listing: bool = True
+    """Listings come in ascending order of UTF-8 bytes and resume from any marker (semantics 6.1)."""
+    etag_is_md5: bool = True
+    """A single PUT's ETag is the body's MD5."""
+    update_moves_data: bool = False
+    """A metadata update rewrites the object inside the store (S3 copy), it is no cheap POST."""
+    native_expiry: bool = False
+    """Objects carry their own expiry time that the store enforces (X-Delete-At)."""
+    bucket_expiry: bool = False
+    """Expiry is a rule of the bucket (S3 lifecycle)."""
+    container_metadata: bool = False
+    """Container metadata and ACLs can be set remotely."""
+    batch_delete: int = 1
+    """Names that one ``delete_objects`` request takes."""
+    max_key_bytes: int = 1024
+    max_metadata_bytes: int = 2048
+    max_metadata_count: int | None = None
+    max_put_bytes: int = 5 * 1024 ** 3
+
+
+@dataclass
+class RemoteObject:
+    """An open remote read: metadata now, bytes as they come.
+
+    ``status`` is 200 or 206, ``content_range`` as answered. Iterating to the
+    end or ``close`` returns the connection. A body that ends early raises
+    ConnectionFailed.
+    """
+
+    meta: ObjectMeta
+    body: Iterator[bytes]
+    status: int = 200
+    content_range: str = ''
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.body
+
+    def close(self) -> None:
+        close = getattr(self.body, 'close', None)
+        if close is not None:
+            close()
+
+    def read(self) -> bytes:
+        """The whole rest, in memory; for small objects and tests."""
+        try:
+            return b''.join(self.body)
+        finally:
+            self.close()
+
+
+@dataclass
+class ProviderResponse:
+    """A remote answer in HTTP terms, for code that hands it on to a client (shunt, connector).
+
+    Never raised away: 404 and 304 are ordinary answers here. ``body`` is closed by the holder.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    """Lower-case names as a Swift client would see them; no hop-by-hop headers, no remote internals."""
+    body: Iterator[bytes] = field(default_factory=lambda: iter(()))
+
+    def close(self) -> None:
+        close = getattr(self.body, 'close', None)
+        if close is not None:
+            close()
+
+
+class BaseSync(ABC):
+    """One remote bucket or container. See the module docstring for the promises all methods share."""
+
+    capabilities: Capabilities = Capabilities()
+
+    # -- account --------------------------------------------------------------------
+
+    @abstractmethod
+    def head_account(self) -> Mapping[str, str]:
+        """Account facts as headers (lower-case); also the cheapest proof that the credentials work."""
+
+    @abstractmethod
+    def list_buckets(self, *, marker: str = '', limit: int | None = None, prefix: str = '') -> BucketPage:
+        """Buckets after ``marker`` in byte order, at most ``limit``."""
+
+    # -- bucket ---------------------------------------------------------------------
+
+    @abstractmethod
+    def head_bucket(self, *, bucket: str | None = None) -> Mapping[str, str]:
+        """Headers of the bucket (lower-case). BucketNotFound when it does not exist."""
+
+    @abstractmethod
+    def list_objects(self, *, marker: str = '', limit: int | None = None, prefix: str = '', delimiter: str = '',
+                     bucket: str | None = None) -> ListingPage:
+        """One page of names after ``marker``.
+
+        ``next_marker`` of the page is the only end-of-listing sign. An endpoint
+        whose listing is unordered returns pages in its own order and resumes
+        only from its own ``next_marker`` (opaque to the caller).
+        """
+
+    # -- object ---------------------------------------------------------------------
+
+    @abstractmethod
+    def head_object(self, key: str, *, bucket: str | None = None) -> ObjectMeta:
+        """Metadata; large metadata kept in a side object is put back. NotFound, BucketNotFound."""
+
+    @abstractmethod
+    def get_object(self, key: str, *, bucket: str | None = None, byte_range: tuple[int, int | None] | None = None,
+                   condition: Condition = NO_CONDITION) -> RemoteObject:
+        """Open for reading; always streams. ``byte_range`` is first byte and last byte (None: to the end)."""
+
+    @abstractmethod
+    def put_object(self, key: str, body: Body, meta: ObjectMeta, *, bucket: str | None = None,
+                   condition: Condition = NO_CONDITION) -> PutResult:
+        """Write data and metadata as given, one request; checksum sent along and compared.
+
+        The metadata stored is ``meta.content_type``, ``headers``,
+        ``user_metadata``, ``delete_at`` and the provenance times; nothing else.
+        """
+
+    @abstractmethod
+    def post_object(self, key: str, meta: ObjectMeta, *, bucket: str | None = None,
+                    condition: Condition = NO_CONDITION) -> PutResult:
+        """Replace all metadata of an existing object, data untouched. NotFound."""
+
+    @abstractmethod
+    def delete_object(self, key: str, *, bucket: str | None = None, condition: Condition = NO_CONDITION) -> bool:
+        """Remove the object and what belongs only to it (side objects, manifest). False: it was not there."""
+
+    # -- what the sync engine calls ------------------------------------------------------
+
+    @abstractmethod
+    def upload_object(self, body: Body, meta: ObjectMeta, *, condition: Condition = NO_CONDITION) -> PutResult:
+        """Send one whole local object the way this store wants it.
+
+        Checks the target's limits first (LimitExceeded, nothing sent), applies
+        the mapping's settings (encryption, storage class, tags, expiry), puts
+        metadata beyond the store's limit into a side object *before* the object
+        itself, and lets our own provenance keys give way to the user's.
+        """
+
+    @abstractmethod
+    def update_metadata(self, meta: ObjectMeta, remote: ObjectMeta) -> PutResult:
+        """Bring the remote's metadata to ``meta`` without sending data.
+
+        ``remote`` is the HEAD the decision was made on; where the store can, the
+        update holds only for that version (PreconditionFailed otherwise).
+        Unsupported when this object cannot be updated in place (archive storage
+        classes, over 5 GiB): the caller sends the data again.
+        """
+
+    def delete_objects(self, keys: Sequence[str]) -> dict[str, Exception | None]:
+        """Remove many; one outcome for each name, None for gone (also when it never was there)."""
+        outcomes: dict[str, Exception | None] = {}
+        for key in keys:
+            try:
+                self.delete_object(key)
+                outcomes[key] = None
+            except Exception as error:  # each name has its own outcome
+                outcomes[key] = error
+        return outcomes
+
+    def apply_container(self, headers: Mapping[str, str]) -> None:
+        """Bring the remote container to these settings. Default: nothing to bring.
+
+        ``headers``: lower-case ``x-container-meta-*``, ``x-container-read`` and
+        ``-write`` of the local container ('' removes); the provider takes what its
+        settings tell it to, and installs its own (S3: the lifecycle rule).
+        """
+
+    def comparable(self, meta: ObjectMeta) -> tuple[object, ...]:
+        """What of ``meta`` this store would keep: equal values mean nothing is left to update."""
+        return (meta.content_type, dict(meta.headers), dict(meta.user_metadata), meta.delete_at)
+
+    # -- what the shunt calls --------------------------------------------------------
+
+    @abstractmethod
+    def shunt_object(self, request: ShuntRequest) -> ProviderResponse:
+        """GET or HEAD on behalf of a client; conditions and Range travel along."""
+
+    @abstractmethod
+    def shunt_post(self, request: ShuntRequest) -> ProviderResponse:
+        """POST of object (or container, empty key) metadata on behalf of a client."""
+
+    @abstractmethod
+    def shunt_delete(self, request: ShuntRequest) -> ProviderResponse:
+        """DELETE of an object (or container, empty key) on behalf of a client."""
+
+    # -- life -----------------------------------------------------------------------
+
+    @abstractmethod
+    def location(self, *, bucket: str | None = None) -> str:
+        """``content_location`` of merged listings: ``<endpoint>;<bucket>;<prefix>`` and the like."""
+
+    def close(self) -> None:
+        """Close pooled connections."""

@@ -1,0 +1,27 @@
+"""The one door to eventlet.
+
+Entry points call :func:`monkey_patch` first thing, before anything that opens
+a socket is imported; library modules only take what they need from here.
+"""
+from __future__ import annotations
+
+from eventlet import GreenPool, Timeout, sleep, spawn, spawn_n
+from eventlet.event import Event
+from eventlet.greenthread import GreenThread
+from eventlet.queue import Empty, LightQueue, Queue
+from eventlet.semaphore import Semaphore
+
+__all__ = ['Empty', 'Event', 'GreenPool', 'GreenThread', 'LightQueue', 'Queue', 'Semaphore', 'Timeout',
+           'monkey_patch', 'sleep', 'spawn', 'spawn_n']
+
+
+def monkey_patch() -> None:
+    """Make the standard library green, the way Swift's own daemons do (logging locks included).
+
+    Swift leaves ``time`` alone; botocore and swiftclient wait with it between
+    their retries, which would stop every green thread of the process.
+    """
+    import eventlet
+    from swift.common.utils import monkey_patch as swift_monkey_patch
+    swift_monkey_patch()
+    eventlet.monkey_patch(all=False, time=True)

@@ -1,0 +1,45 @@
+"""Every metric of the project: name, kind, labels, meaning. ``docs/metrics.md`` is generated from this."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal['counter', 'gauge', 'histogram']
+
+
+@dataclass(frozen=True, slots=True)
+class MetricDef:
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+    statsd: str = ''
+    """Name of the predecessor's statsd counter that it also feeds."""
+
+
+OBJECTS = MetricDef('onespace_objects_total', 'counter', ('mapping', 'outcome', 'reason'),
+                    'Rows ended, by outcome (copied, updated, deleted, same, excluded, deferred, failed, permanent).')
+COPIED = MetricDef('onespace_copied_objects_total', 'counter', ('mapping',),
+                   'Objects whose data was sent.', statsd='copied_objects')
+BYTES = MetricDef('onespace_bytes_total', 'counter', ('mapping',),
+                  'Bytes of objects whose data was sent and accepted.', statsd='bytes')
+DELETED = MetricDef('onespace_deleted_objects_total', 'counter', ('mapping',),
+                    'Objects deleted at the remote.', statsd='deleted_objects')
+SOURCES = MetricDef('onespace_source_opens_total', 'counter', ('origin',),
+                    'Local objects opened, by where from (disk, direct, proxy).')
+REQUESTS = MetricDef('onespace_remote_requests_total', 'counter', ('remote', 'operation', 'code'),
+                     'Requests to the remote by operation and HTTP status ("error" without one).')
+LATENCY = MetricDef('onespace_remote_request_seconds', 'histogram', ('remote', 'operation'),
+                    'Seconds from sending a request to the end of its answer headers.')
+LAG = MetricDef('onespace_lag_seconds', 'gauge', ('mapping',),
+                'Age of the oldest change that is not processed yet; 0 when there is none.')
+LEDGER = MetricDef('onespace_ledger_entries', 'gauge', ('mapping', 'kind'),
+                   'Entries of the ledger: deferred, failed, permanent.')
+POLL_SECONDS = MetricDef('onespace_poll_seconds', 'histogram', (), 'Seconds that one look at all containers took.')
+IDLE = MetricDef('onespace_containers', 'gauge', ('state',), 'Container databases seen by the last poll: idle, active.')
+PAUSED = MetricDef('onespace_mapping_paused', 'gauge', ('mapping',), '1 while an operator has paused the mapping.')
+REMOTE_HELD = MetricDef('onespace_remote_held', 'gauge', ('mapping',),
+                        '1 while the mapping waits because its remote does not work.')
+CONFIG_OK = MetricDef('onespace_config_ok', 'gauge', (), '0 while the file on disk is refused and the last good one is in use.')
+
+ALL: tuple[MetricDef, ...] = tuple(v for v in list(globals().values()) if isinstance(v, MetricDef))

@@ -1,0 +1,82 @@
+"""Swift's times, compared as Swift compares them (semantics 1 and 2).
+
+Rows hold three times in one string; they are decoded to
+``swift.common.utils.Timestamp`` (float part plus offset) and never compared as
+text or floats: databases abbreviate offsets, so text order is wrong.
+"""
+from __future__ import annotations
+
+from email.utils import format_datetime, parsedate_to_datetime
+from datetime import datetime, timezone
+from typing import NamedTuple
+
+from swift.common.utils import Timestamp, decode_timestamps
+
+MARKER = 0x31535043
+"""High 32 bits of the offset of every local delete or restore of ours (semantics 2.1)."""
+
+ZERO = Timestamp(0)
+
+
+class RowTimes(NamedTuple):
+    """Data, content-type and metadata time of one version of an object."""
+
+    data: Timestamp
+    content_type: Timestamp
+    metadata: Timestamp
+
+    @property
+    def newest(self) -> Timestamp:
+        return max(self)
+
+    def covers(self, other: RowTimes) -> bool:
+        """Whether a version with these times is as new as ``other`` in all three (semantics 1.2)."""
+        return (self.data >= other.data and self.content_type >= other.content_type
+                and self.metadata >= other.metadata)
+
+
+def row_times(created_at: str) -> RowTimes:
+    """Decode ``created_at`` of a container row. ValueError when it is no timestamp."""
+    return RowTimes(*decode_timestamps(created_at))
+
+
+def is_ours(timestamp: Timestamp) -> bool:
+    """Whether this time was given by our own delete or restore, not by a user."""
+    return timestamp.offset >> 32 == MARKER
+
+
+def without_marker(timestamp: Timestamp) -> Timestamp:
+    """The user's time behind one of ours; comparisons with the remote ignore our marker."""
+    return Timestamp(timestamp.normal) if is_ours(timestamp) else timestamp
+
+
+def parse_timestamp(text: str | None) -> Timestamp | None:
+    """A Timestamp from a header or metadata value, None when missing or malformed."""
+    if not text:
+        return None
+    try:
+        return Timestamp(text)
+    except ValueError:
+        return None
+
+
+def http_date_seconds(text: str) -> float | None:
+    """Unix seconds of an RFC 7231 date (Date, Last-Modified), None when malformed."""
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError, IndexError):
+        return None
+
+
+def iso_seconds(text: str) -> float | None:
+    """Unix seconds of an ISO 8601 time in UTC (listings of Swift and S3), None when malformed."""
+    try:
+        when = datetime.fromisoformat(text.replace('Z', '+00:00'))
+    except ValueError:
+        return None
+    return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def http_date(seconds: float) -> str:
+    """RFC 7231 date of Unix seconds."""
+    return format_datetime(datetime.fromtimestamp(int(seconds), timezone.utc), usegmt=True)
