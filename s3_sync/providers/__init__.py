@@ -1,0 +1,1 @@
+"""Providers and the wrappers that give them policies: retrying, limiting, metering."""

@@ -1,0 +1,342 @@
+"""A provider whose store is this process' memory.
+
+It is the second full implementation of the contract: what it and a real store
+both do is the contract, what only one does is an accident. Shipped, because dry
+runs, demonstrations and the property tests of the engine run on it.
+"""
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from s3_sync.base_sync import NO_CONDITION, BaseSync, Capabilities, ProviderResponse, RemoteObject
+from s3_sync.clock import Clock, SystemClock
+from s3_sync.errors import (
+    BucketNotFound,
+    ChecksumMismatch,
+    Forbidden,
+    LimitExceeded,
+    NotFound,
+    NotModified,
+    PermanentError,
+    PreconditionFailed,
+)
+from s3_sync.streams import CHUNK_BYTES, Body
+from s3_sync.timestamps import http_date, http_date_seconds
+from s3_sync.types import (
+    BucketEntry,
+    BucketPage,
+    Condition,
+    ListingEntry,
+    ListingPage,
+    ObjectMeta,
+    PutResult,
+    ShuntRequest,
+)
+from s3_sync.wire.swift_headers import USER_PREFIX, headers_for_put
+
+PAGE_NAMES = 10_000
+CAPABILITIES = Capabilities(conditional_delete=True, native_expiry=True, container_metadata=True,
+                            batch_delete=1000, max_metadata_bytes=4096, max_metadata_count=90)
+
+
+@dataclass(slots=True)
+class StoredObject:
+    """One object: its bytes, and its metadata as a HEAD tells it."""
+
+    data: bytes
+    meta: ObjectMeta
+
+
+@dataclass
+class MemoryStore:
+    """What lies behind one or several ``MemorySync``: buckets by name, shared like a real endpoint."""
+
+    buckets: dict[str, dict[str, StoredObject]] = field(default_factory=dict)
+    settings: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Headers that ``apply_container`` and container POSTs left, by bucket."""
+    secret: str = ''
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class MemorySync(BaseSync):
+    """One bucket of a ``MemoryStore``; created with the instance unless ``create`` is false."""
+
+    def __init__(self, store: MemoryStore | None = None, *, bucket: str = 'bucket', create: bool = True,
+                 secret: str = '', capabilities: Capabilities = CAPABILITIES, page_names: int = PAGE_NAMES,
+                 clock: Clock | None = None) -> None:
+        self.store = store or MemoryStore()
+        self.bucket = bucket
+        self.capabilities = capabilities
+        self._secret = secret
+        self._page_names = page_names
+        self._clock = clock or SystemClock()
+        if create:
+            self.store.buckets.setdefault(bucket, {})
+
+    # -- account and bucket -------------------------------------------------------------
+
+    def head_account(self) -> Mapping[str, str]:
+        self._authorise()
+        return {'x-account-container-count': str(len(self.store.buckets))}
+
+    def list_buckets(self, *, marker: str = '', limit: int | None = None, prefix: str = '') -> BucketPage:
+        self._authorise()
+        names = sorted((n for n in self.store.buckets if n.startswith(prefix)), key=str.encode)
+        names = [n for n in names if n.encode() > marker.encode()]
+        size = self._page_size(limit)
+        entries = tuple(
+            BucketEntry(n, len(self.store.buckets[n]), sum(len(o.data) for o in self.store.buckets[n].values()))
+            for n in names[:size])
+        return BucketPage(entries, names[size - 1] if len(names) > size else None)
+
+    def head_bucket(self, *, bucket: str | None = None) -> Mapping[str, str]:
+        objects = self._objects(bucket)
+        return {'x-container-object-count': str(len(objects)), **self.store.settings.get(bucket or self.bucket, {})}
+
+    def list_objects(self, *, marker: str = '', limit: int | None = None, prefix: str = '', delimiter: str = '',
+                     bucket: str | None = None) -> ListingPage:
+        size = self._page_size(limit)
+        with self.store.lock:
+            objects = dict(self._objects(bucket))
+        entries: list[ListingEntry] = []
+        for name in sorted((n for n in objects if n.startswith(prefix)), key=str.encode):
+            entry = _listing_entry(name, objects[name].meta, len(prefix), delimiter)
+            if name.encode() <= marker.encode() or (entry.subdir and entry.name == marker):
+                continue
+            if entries and entries[-1].subdir and entries[-1].name == entry.name:
+                continue
+            if len(entries) == size:
+                return ListingPage(tuple(entries), entries[-1].name)
+            entries.append(entry)
+        return ListingPage(tuple(entries))
+
+    def apply_container(self, headers: Mapping[str, str]) -> None:
+        self._objects(None)
+        self._post_container(headers)
+
+    # -- object -------------------------------------------------------------------------
+
+    def head_object(self, key: str, *, bucket: str | None = None) -> ObjectMeta:
+        with self.store.lock:
+            return self._stored(key, bucket).meta
+
+    def get_object(self, key: str, *, bucket: str | None = None, byte_range: tuple[int, int | None] | None = None,
+                   condition: Condition = NO_CONDITION) -> RemoteObject:
+        with self.store.lock:
+            stored = self._stored(key, bucket)
+        etag = stored.meta.etag
+        if condition.if_match not in (None, '*', etag):
+            raise PreconditionFailed(f'{key} is another version', status=412)
+        if condition.if_none_match in ('*', etag):
+            raise NotModified(f'{key} is that version', status=304)
+        if byte_range is None:
+            return RemoteObject(stored.meta, _chunks(stored.data))
+        first, last = byte_range
+        size = len(stored.data)
+        if first >= size:
+            raise PermanentError(f'{key} has no byte {first}', status=416, reason='range')
+        end = size if last is None else min(last + 1, size)
+        return RemoteObject(stored.meta, _chunks(stored.data[first:end]), 206, f'bytes {first}-{end - 1}/{size}')
+
+    def put_object(self, key: str, body: Body, meta: ObjectMeta, *, bucket: str | None = None,
+                   condition: Condition = NO_CONDITION) -> PutResult:
+        self._objects(bucket)
+        data = b''.join(body)
+        digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        if len(data) != body.size or meta.content_md5 not in ('', digest):
+            raise ChecksumMismatch(f'{key}: the bytes received are not those announced', status=422)
+        with self.store.lock:
+            self._check(key, bucket, condition)
+            self._objects(bucket)[key] = StoredObject(data, self._kept(key, meta, digest, len(data)))
+        return PutResult(digest)
+
+    def post_object(self, key: str, meta: ObjectMeta, *, bucket: str | None = None,
+                    condition: Condition = NO_CONDITION) -> PutResult:
+        with self.store.lock:
+            stored = self._stored(key, bucket)
+            self._check(key, bucket, condition)
+            stored.meta = self._kept(key, meta, stored.meta.etag, stored.meta.size)
+        return PutResult(stored.meta.etag)
+
+    def delete_object(self, key: str, *, bucket: str | None = None, condition: Condition = NO_CONDITION) -> bool:
+        with self.store.lock:
+            objects = self._objects(bucket)
+            if key in objects:
+                self._check(key, bucket, condition)
+            return objects.pop(key, None) is not None
+
+    def upload_object(self, body: Body, meta: ObjectMeta, *, condition: Condition = NO_CONDITION) -> PutResult:
+        limits = self.capabilities
+        if len(meta.name.encode()) > limits.max_key_bytes:
+            raise LimitExceeded(f'name is longer than {limits.max_key_bytes} bytes', reason='name-too-long')
+        if body.size > limits.max_put_bytes:
+            raise LimitExceeded(f'object is larger than {limits.max_put_bytes} bytes', reason='too-large')
+        self._check_metadata(meta)
+        return self.put_object(meta.name, body, meta, condition=condition)
+
+    def update_metadata(self, meta: ObjectMeta, remote: ObjectMeta) -> PutResult:
+        self._check_metadata(meta)
+        return self.post_object(meta.name, meta, condition=Condition(if_match=remote.etag))
+
+    # -- shunt --------------------------------------------------------------------------
+
+    def shunt_object(self, request: ShuntRequest) -> ProviderResponse:
+        try:
+            if not request.key:
+                return ProviderResponse(204, self.head_bucket())
+            with self.store.lock:
+                stored = self._stored(request.key, None)
+        except (NotFound, Forbidden) as error:
+            return _plain(error.status or 404)
+        wanted = {k.lower(): v for k, v in request.headers.items()}
+        status = _conditional_status(wanted, stored.meta)
+        headers = _client_headers(stored.meta)
+        if status != 200:
+            return ProviderResponse(status, {**headers, 'content-length': '0'})
+        data = stored.data
+        if span := _single_range(wanted.get('range', ''), len(data)):
+            if span[0] >= span[1]:
+                return ProviderResponse(416, {'content-length': '0', 'content-range': f'bytes */{len(data)}'})
+            status = 206
+            headers['content-range'] = f'bytes {span[0]}-{span[1] - 1}/{len(data)}'
+            data = data[slice(*span)]
+        headers['content-length'] = str(len(data))
+        return ProviderResponse(status, headers, iter(()) if request.method == 'HEAD' else _chunks(data))
+
+    def shunt_post(self, request: ShuntRequest) -> ProviderResponse:
+        try:
+            if not request.key:
+                self._objects(None)
+                self._post_container({k.lower(): v for k, v in request.headers.items()})
+                return _plain(204)
+            with self.store.lock:
+                stored = self._stored(request.key, None)
+                sent = {k.lower(): v for k, v in request.headers.items()}
+                stored.meta = replace(
+                    stored.meta, content_type=sent.get('content-type') or stored.meta.content_type,
+                    user_metadata={k[len(USER_PREFIX):]: v for k, v in sent.items() if k.startswith(USER_PREFIX)})
+        except (NotFound, Forbidden) as error:
+            return _plain(error.status or 404)
+        return _plain(202)
+
+    def shunt_delete(self, request: ShuntRequest) -> ProviderResponse:
+        try:
+            if request.key:
+                return _plain(204 if self.delete_object(request.key) else 404)
+            if self._objects(None):
+                return _plain(409)
+            del self.store.buckets[self.bucket]
+        except (NotFound, Forbidden) as error:
+            return _plain(error.status or 404)
+        return _plain(204)
+
+    def location(self, *, bucket: str | None = None) -> str:
+        return f'memory;{bucket or self.bucket}'
+
+    # -- inside -------------------------------------------------------------------------
+
+    def _authorise(self) -> None:
+        if self._secret != self.store.secret:
+            raise Forbidden('wrong secret', status=403)
+
+    def _objects(self, bucket: str | None) -> dict[str, StoredObject]:
+        self._authorise()
+        try:
+            return self.store.buckets[bucket or self.bucket]
+        except KeyError:
+            raise BucketNotFound(f'no bucket {bucket or self.bucket}', status=404) from None
+
+    def _stored(self, key: str, bucket: str | None) -> StoredObject:
+        try:
+            return self._objects(bucket)[key]
+        except KeyError:
+            raise NotFound(f'no object {key}', status=404) from None
+
+    def _check(self, key: str, bucket: str | None, condition: Condition) -> None:
+        """Conditions of writes: read and write are one step under the store's lock."""
+        there = self._objects(bucket).get(key)
+        etag = there.meta.etag if there else None
+        if condition.if_none_match is not None and there and condition.if_none_match in ('*', etag):
+            raise PreconditionFailed(f'{key} exists', status=412)
+        if condition.if_match is not None and (not there or condition.if_match not in ('*', etag)):
+            raise PreconditionFailed(f'{key} is not the version expected', status=412)
+
+    def _check_metadata(self, meta: ObjectMeta) -> None:
+        limits = self.capabilities
+        size = sum(len(k.encode()) + len(v.encode()) for k, v in meta.user_metadata.items())
+        many = limits.max_metadata_count is not None and len(meta.user_metadata) > limits.max_metadata_count
+        if many or size > limits.max_metadata_bytes:
+            raise LimitExceeded('more user metadata than the target keeps', reason='metadata-too-large')
+
+    def _kept(self, key: str, meta: ObjectMeta, etag: str, size: int) -> ObjectMeta:
+        return ObjectMeta(
+            name=key, size=size, etag=etag, content_type=meta.content_type, headers=dict(meta.headers),
+            user_metadata=dict(meta.user_metadata), data_time=meta.data_time, meta_time=meta.meta_time,
+            delete_at=meta.delete_at, last_modified=self._clock.now(), source_etag=meta.source_etag)
+
+    def _page_size(self, limit: int | None) -> int:
+        return self._page_names if limit is None else max(1, min(limit, self._page_names))
+
+    def _post_container(self, headers: Mapping[str, str]) -> None:
+        kept = self.store.settings.setdefault(self.bucket, {})
+        for name, value in headers.items():
+            if value:
+                kept[name] = value
+            else:
+                kept.pop(name, None)
+
+
+def _chunks(data: bytes) -> Iterator[bytes]:
+    for at in range(0, len(data), CHUNK_BYTES):
+        yield data[at:at + CHUNK_BYTES]
+
+
+def _listing_entry(name: str, meta: ObjectMeta, skip: int, delimiter: str) -> ListingEntry:
+    end = name.find(delimiter, skip) if delimiter else -1
+    if end >= 0:
+        return ListingEntry(name[:end + len(delimiter)], subdir=True)
+    return ListingEntry(name, meta.size, meta.etag, meta.last_modified or 0.0, meta.content_type)
+
+
+def _client_headers(meta: ObjectMeta) -> dict[str, str]:
+    """What a Swift client would see of this object: our own keys are hidden."""
+    headers = headers_for_put(meta, provenance=False)
+    seconds = float(meta.data_time) if meta.data_time is not None else meta.last_modified or 0.0
+    return {**headers, 'etag': meta.etag, 'last-modified': http_date(-(-seconds // 1)),
+            'x-timestamp': f'{seconds:.5f}'}
+
+
+def _conditional_status(wanted: Mapping[str, str], meta: ObjectMeta) -> int:
+    """RFC 9110 section 13.2.2 for a version that exists."""
+    modified = http_date_seconds(_client_headers(meta)['last-modified']) or 0.0
+    if 'if-match' in wanted:
+        if not _etag_listed(wanted['if-match'], meta.etag):
+            return 412
+    elif modified > (http_date_seconds(wanted.get('if-unmodified-since', '')) or modified):
+        return 412
+    if 'if-none-match' in wanted:
+        return 304 if _etag_listed(wanted['if-none-match'], meta.etag) else 200
+    since = http_date_seconds(wanted.get('if-modified-since', ''))
+    return 304 if since is not None and modified <= since else 200
+
+
+def _etag_listed(header: str, etag: str) -> bool:
+    return any(tag.strip().strip('"') in ('*', etag) for tag in header.split(','))
+
+
+def _single_range(header: str, size: int) -> tuple[int, int] | None:
+    """Start and end (exclusive) of one byte range, empty when it lies beyond the end; None without one."""
+    unit, _, span = header.partition('=')
+    first, dash, last = span.partition('-')
+    if unit.strip() != 'bytes' or not dash or not (first or last) or not (first + last).isdigit():
+        return None
+    start = int(first) if first else max(0, size - int(last))
+    end = min(size, int(last) + 1) if first and last else size
+    return start, end
+
+
+def _plain(status: int) -> ProviderResponse:
+    return ProviderResponse(status, {'content-length': '0'})
