@@ -6,10 +6,6 @@ class CrawlerError(Exception):
     """Root of this package's errors."""
 
 
-class SwiftDirError(CrawlerError):
-    """A Swift configuration folder cannot be used; the message names the file and the reason."""
-
-
 class SkipContainer(CrawlerError):
     """Raised while a handler is made: this container is not for it. Logged once, never an error."""
 

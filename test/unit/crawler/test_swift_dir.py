@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from swift.common import constraints, db, storage_policy, utils
 
-from container_crawler.exceptions import SwiftDirError
-from container_crawler.swift_dir import load_swift_dir
+from container_crawler.swift_dir import SwiftDirError, load_swift_dir
 
 
 @pytest.fixture(autouse=True)
