@@ -39,6 +39,10 @@ class LedgerError(Error):
     """The node's ledger cannot be read or written now (disk full, permissions)."""
 
 
+class LedgerCorrupt(LedgerError):
+    """The ledger's file is damaged; the daemon replaces it at its next start and rescans."""
+
+
 class LimiterStopped(Error):
     """A wait for a rate limit was given up because the process is stopping."""
 
@@ -164,7 +168,18 @@ class SourceUnavailable(SourceError):
     reason = 'source-unavailable'
 
 
-class SourceEncrypted(SourceError):
+class SourceUnusable(SourceError):
+    """Cannot be copied the way it is stored, however often it is tried; ``reason`` says why."""
+
+    reason = 'unusable'
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        if reason is not None:
+            self.reason = reason
+
+
+class SourceEncrypted(SourceUnusable):
     """Encrypted at rest, and no pipeline here decrypts it. Ciphertext is never sent."""
 
     reason = 'encrypted'

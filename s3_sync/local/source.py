@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from s3_sync.streams import Body
-from s3_sync.types import ObjectMeta, ObjectRow
 from s3_sync.timestamps import RowTimes
+from s3_sync.types import ObjectMeta, ObjectRow
 
 
 @dataclass

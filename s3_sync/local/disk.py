@@ -1,0 +1,185 @@
+"""Reading the replica that lies on this node's own disks: the cheapest source by far (DESIGN 7).
+
+What this source answers alone is either right or "ask the next one": a stale,
+corrupt, missing or unreadable replica proves nothing about the others. Only a
+tombstone or an expiry that covers the row is conclusive.
+"""
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, ParamSpec, Protocol, TypeVar
+
+from container_crawler.exceptions import DeviceTimeout
+from s3_sync.clock import Clock, SystemClock
+from s3_sync.errors import SourceGone, SourceStale, SourceUnavailable
+from s3_sync.local.placement import Node, Place, Placement
+from s3_sync.local.readonly_diskfile import (
+    KEEP_CACHE_BYTES,
+    MessageCollector,
+    ReadOnlyManager,
+    Replica,
+    read_and_hash,
+    read_replica,
+)
+from s3_sync.local.source import SourceObject
+from s3_sync.local.versions import SMALL_BYTES, buries, is_expired, lower_headers, meta_of, refuse_indirect
+from s3_sync.streams import CHUNK_BYTES, Body, BytesBody
+from s3_sync.timestamps import RowTimes
+from s3_sync.types import ObjectRow
+
+READ_BYTES = 2 * 1024 * 1024
+"""One hop to a device's thread reads this much of a large object."""
+DEVICE_REST_SECONDS = 30.0
+"""A device that timed out is not asked again for this long."""
+
+P = ParamSpec('P')
+T = TypeVar('T')
+
+
+class DeviceRunner(Protocol):
+    """``container_crawler.device_threads.DeviceThreads``, as far as it is needed here."""
+
+    def run(self, device: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The function's result, computed where a hung disk stalls nothing else. DeviceTimeout."""
+
+    def close(self) -> None:
+        """End its threads."""
+
+
+class DiskBody:
+    """A large body read in the device's thread. Its last bytes are handed out only when the MD5 is right."""
+
+    def __init__(self, runner: DeviceRunner, device: str, file: BinaryIO, size: int, md5: str) -> None:
+        self._runner = runner
+        self._device = device
+        self._file = file
+        self.size = size
+        self._md5 = md5
+
+    def __iter__(self) -> Iterator[bytes]:
+        digest = hashlib.md5(usedforsecurity=False)
+        offset = 0
+        while offset < self.size:
+            block = self._block(offset, digest)
+            offset += len(block)
+            if not block:
+                raise SourceUnavailable(f'body ended after {offset} of {self.size} bytes')
+            if offset == self.size and digest.hexdigest() != self._md5:
+                raise SourceUnavailable(f'body has MD5 {digest.hexdigest()}, expected {self._md5}')
+            yield from (block[at:at + CHUNK_BYTES] for at in range(0, len(block), CHUNK_BYTES))
+
+    def _block(self, offset: int, digest: object) -> bytes:
+        try:
+            return self._runner.run(self._device, read_and_hash, self._file, offset,
+                                    min(READ_BYTES, self.size - offset), digest, self.size > KEEP_CACHE_BYTES)
+        except (DeviceTimeout, OSError, ValueError) as error:
+            raise SourceUnavailable(f'device {self._device}: {error}') from error
+
+    def rewind(self) -> None:
+        """Every iteration starts at the first byte; the file stays the version that was opened."""
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class DiskSource:
+    """Replicas on devices of this node, by Swift's own DiskFile, read-only.
+
+    Switches itself off, once and loudly, when this process may not read the
+    object server's files: ``off_reason`` then says why, and every ``open``
+    raises SourceUnavailable at no cost.
+    """
+
+    def __init__(self, placement: Placement, *, devices: str, runner: DeviceRunner, clock: Clock | None = None,
+                 logger: logging.Logger | None = None) -> None:
+        self._placement = placement
+        self._runner = runner
+        self._clock = clock or SystemClock()
+        self._logger = logger or logging.getLogger(__name__)
+        self._messages = MessageCollector()
+        self._manager = ReadOnlyManager(devices, self._messages)
+        self._resting: dict[str, float] = {}
+        self.off_reason = ''
+
+    def open(self, row: ObjectRow) -> SourceObject:
+        """The version the row describes, or a newer one, with a checked (or self-checking) body.
+
+        SourceGone is conclusive. SourceStale and SourceUnavailable mean: ask
+        the other replicas; ThroughProxy: ask the proxy application.
+        """
+        place = self._placement.of(row)
+        wanted = row.times
+        stale = False
+        problems = []
+        for node in self.local_primaries(place):
+            replica = self._replica(node, place, row, SMALL_BYTES)
+            if replica.times is not None and replica.times.covers(wanted):
+                return self._object(node, row, replica)
+            if buries(replica.tombstone, wanted):
+                raise SourceGone(f'{row.path} was deleted at {replica.tombstone!r}')
+            stale = stale or replica.times is not None
+            problems.append(f'{node["device"]}: {replica.problem or "its version is older than the row"}')
+        detail = '; '.join(problems) or self.off_reason or 'no replica on this node'
+        raise (SourceStale if stale else SourceUnavailable)(f'{row.path}: {detail}')
+
+    def newest(self, row: ObjectRow) -> dict[int, RowTimes | None]:
+        """Times of the live version on each local primary that could be asked, by device id; None: no live one."""
+        place = self._placement.of(row)
+        if not place.replicated:
+            return {}
+        found = {}
+        for node in self.local_primaries(place):
+            replica = self._replica(node, place, row, -1)
+            if replica.times is not None or replica.absent:
+                found[node['id']] = replica.times
+        return found
+
+    def local_primaries(self, place: Place) -> list[Node]:
+        """Primaries of this node; none while local reads are off."""
+        if self.off_reason:
+            return []
+        return [node for node in place.primaries if self._placement.is_local(node)]
+
+    def close(self) -> None:
+        self._runner.close()
+
+    def _replica(self, node: Node, place: Place, row: ObjectRow, small_bytes: int) -> Replica:
+        device = node['device']
+        now = self._clock.monotonic()
+        if self._resting and self._resting.get(device, now) > now:
+            return Replica(problem='did not answer a moment ago')
+        try:
+            replica = self._runner.run(device, read_replica, self._manager, device, place.partition,
+                                       (row.account, row.container, row.name), place.policy, row.times, small_bytes)
+        except DeviceTimeout as error:
+            self._resting[device] = now + DEVICE_REST_SECONDS
+            self._logger.warning('device %s does not answer (%s); reading from other replicas for %d s',
+                                 device, error, DEVICE_REST_SECONDS)
+            return Replica(problem='did not answer in time')
+        for message in self._messages.drain():
+            self._logger.info('device %s: %s', device, message)
+        if replica.hopeless and not self.off_reason:
+            self.off_reason = f'{replica.problem} (local reads need the user that the object server runs as)'
+            self._logger.error('reading from the local disks is switched off: %s', self.off_reason)
+        return replica
+
+    def _object(self, node: Node, row: ObjectRow, replica: Replica) -> SourceObject:
+        assert replica.times is not None
+        body: Body
+        try:
+            headers = lower_headers(replica.metadata.items())
+            refuse_indirect(headers, row.path)
+            if is_expired(headers, self._clock.now()):
+                raise SourceGone(f'{row.path} expired')
+            meta = meta_of(row.name, headers, replica.times)
+        except BaseException:
+            if replica.file is not None:
+                replica.file.close()
+            raise
+        if replica.file is None:
+            body = BytesBody(replica.data or b'')
+        else:
+            body = DiskBody(self._runner, node['device'], replica.file, meta.size, meta.etag)
+        return SourceObject(meta, replica.times, body, 'disk')

@@ -1,0 +1,96 @@
+"""One local version, whichever way it was read: the same metadata and times from disk, object server and proxy.
+
+The three sources meet here, so that none of them can differ from the others
+in what it calls a header, a time or an expired object (semantics 1.2, 4.5).
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from swift.common.utils import Timestamp, clean_content_type
+
+from s3_sync.errors import SourceError
+from s3_sync.timestamps import RowTimes, http_date, parse_timestamp, without_marker
+from s3_sync.types import ObjectMeta
+from s3_sync.wire.swift_headers import is_encrypted, meta_from_headers
+
+SMALL_BYTES = 1024 * 1024
+"""Objects up to this are read and checked whole when they are opened; larger ones stream."""
+
+SYMLINK_HEADER = 'x-object-sysmeta-symlink-target'
+SOURCE_TIME_HEADER = 'x-object-sysmeta-1space-source-time'
+"""The source's data time, where it could not be the object's own because it lay in the future (semantics 3.3)."""
+
+NOT_OF_THE_OBJECT = frozenset({'name', 'content-type-timestamp', 'date', 'server', 'connection', 'accept-ranges',
+                               'x-trans-id', 'x-openstack-request-id', 'content-location', 'last-modified',
+                               'x-timestamp', 'transfer-encoding', 'vary'})
+"""Metadata keys and response headers that tell of the file or the answer, not of the object."""
+
+
+class ThroughProxy(SourceError):
+    """Only the proxy application can put this object together: ``why`` is 'encrypted' or 'symlink'."""
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
+def lower_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers of the object itself: lower-case names, answer-only headers left out."""
+    headers = {}
+    for key, value in pairs:
+        key = key.lower()
+        if key not in NOT_OF_THE_OBJECT and not key.startswith('x-backend-'):
+            headers[key] = value
+    return headers
+
+
+def refuse_indirect(headers: dict[str, str], path: str) -> None:
+    """ThroughProxy for what a plain read of one replica would get wrong."""
+    if is_encrypted(headers):
+        raise ThroughProxy(f'{path} is encrypted at rest', 'encrypted')
+    if SYMLINK_HEADER in headers:
+        raise ThroughProxy(f'{path} is a symbolic link', 'symlink')
+
+
+def is_expired(headers: dict[str, str], now: float) -> bool:
+    """Whether lower-case headers carry an X-Delete-At that has passed (Unix seconds)."""
+    delete_at = headers.get('x-delete-at', '')
+    return delete_at.isdigit() and int(delete_at) <= now
+
+
+def meta_of(name: str, headers: dict[str, str], times: RowTimes) -> ObjectMeta:
+    """Metadata of a version with these headers (from ``lower_headers``) and times.
+
+    ``data_time`` is the time that travels with the copy: the source's own where
+    the object is itself a restored or migrated one, without our marker.
+    """
+    headers['content-type'] = clean_content_type(headers.get('content-type') or 'application/octet-stream')
+    headers['x-timestamp'] = times.metadata.normal
+    headers['last-modified'] = http_date(-(-float(times.metadata) // 1))
+    data = parse_timestamp(headers.get(SOURCE_TIME_HEADER)) or without_marker(times.data)
+    return replace(
+        meta_from_headers(name, headers), source_etag='', data_time=data,
+        meta_time=data if times.metadata == times.data else without_marker(times.metadata),
+        ctype_time=data if times.content_type == times.data else without_marker(times.content_type),
+        last_modified=float(times.metadata))
+
+
+def same_content_type(one: str, other: str) -> bool:
+    """Whether two Content-Types are one, leaving aside the ``swift_bytes`` that rows of manifests carry."""
+    return bool(clean_content_type(one) == clean_content_type(other))
+
+
+def newest_of(one: RowTimes, other: RowTimes) -> RowTimes:
+    """The later of each time: what a link and its target amount to together."""
+    return RowTimes(*(max(a, b) for a, b in zip(one, other, strict=True)))
+
+
+def buries(tombstone: Timestamp | None, times: RowTimes) -> bool:
+    """Whether a tombstone of this time proves that the version with ``times`` lives nowhere any more.
+
+    Swift drops every data file that is not newer than a tombstone; a POST
+    after it keeps nothing alive, so the data time decides.
+    """
+    return tombstone is not None and tombstone >= times.data
