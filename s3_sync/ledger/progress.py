@@ -1,0 +1,113 @@
+"""How far each container database has been read, and what else is known of a container."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from s3_sync.ledger.base import LedgerPart
+from s3_sync.ledger.values import ProgressRow
+
+_PAGE = 1000
+_COLUMNS = 'db_id, account, container, own_row, verified_row, share, progress.evaluation, progress.updated'
+_FROM = 'FROM progress JOIN place ON place.id = progress.place'
+
+
+class ProgressPart(LedgerPart):
+    def progress(self, generation: str, db_id: str) -> ProgressRow | None:
+        """None: this database was never read for this generation."""
+        row = self._database.one(f'SELECT {_COLUMNS} {_FROM} WHERE progress.generation = ? AND db_id = ?',
+                                 (generation, db_id))
+        return ProgressRow(*row) if row else None
+
+    def save_progress(self, generation: str, db_id: str, *, account: str, container: str, own_row: int,
+                      verified_row: int, share: str, evaluation: str) -> None:
+        """Row numbers may also go down (a new evaluation starts at 0)."""
+        with self.transaction():
+            place = self._places.need(generation, account, container)
+            self._database.write(
+                'INSERT OR REPLACE INTO progress (generation, db_id, place, own_row, verified_row, share, evaluation, '
+                'updated) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+                (generation, db_id, place.id, own_row, verified_row, share, evaluation, self._clock.now()))
+
+    def forget_progress(self, generation: str, db_id: str) -> None:
+        """The database was reclaimed. A container of which nothing else is known goes with it."""
+        with self.transaction():
+            self._places.flush()
+            row = self._database.one('SELECT place FROM progress WHERE generation = ? AND db_id = ?',
+                                     (generation, db_id))
+            if row is None:
+                return
+            self._database.write('DELETE FROM progress WHERE generation = ? AND db_id = ?', (generation, db_id))
+            gone = self._database.write(
+                'DELETE FROM place WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM progress WHERE place = ?1) '
+                'AND NOT EXISTS (SELECT 1 FROM work WHERE place = ?1)', row).rowcount
+            if gone:
+                self._places.clear()
+
+    def all_progress(self, generation: str) -> Iterator[ProgressRow]:
+        """Every database of a generation, for status; read in pages."""
+        last = ''
+        while True:
+            rows = self._database.query(
+                f'SELECT {_COLUMNS} {_FROM} WHERE progress.generation = ? AND db_id > ? ORDER BY db_id LIMIT {_PAGE}',
+                (generation, last))
+            yield from (ProgressRow(*row) for row in rows)
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1][0]
+
+    def container_seen(self, generation: str, account: str, container: str) -> bool:
+        """Whether some database of this container got anywhere: a new one may be compared by listing first."""
+        return self._database.one(
+            f'SELECT 1 {_FROM} WHERE place.generation = ? AND account = ? AND container = ? '
+            'AND (own_row > 0 OR verified_row > 0) LIMIT 1', (generation, account, container)) is not None
+
+    def containers(self, generation: str) -> Iterator[tuple[str, str]]:
+        """(account, container) of everything this generation has known, in order; read in pages."""
+        last: tuple[str, str] = ('', '')
+        while True:
+            rows = self._database.query(
+                'SELECT account, container FROM place WHERE generation = ? AND (account, container) > (?, ?) '
+                f'ORDER BY account, container LIMIT {_PAGE}', (generation, *last))
+            yield from ((row[0], row[1]) for row in rows)
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1]
+
+    # -- other facts of a container --------------------------------------------------
+
+    def metadata_hash(self, generation: str, account: str, container: str) -> str | None:
+        """Digest of the container metadata last brought to the remote."""
+        value: str | None = self._of_place(generation, account, container, 'metadata_hash')
+        return value
+
+    def save_metadata_hash(self, generation: str, account: str, container: str, value: str) -> None:
+        self._set_place(generation, account, container, 'metadata_hash = ?', value)
+
+    def complete_count(self, generation: str, account: str, container: str) -> int | None:
+        """Objects in the last listing that was complete and free of errors (the mass-delete guard's base)."""
+        value: int | None = self._of_place(generation, account, container, 'complete_count')
+        return value
+
+    def save_complete_count(self, generation: str, account: str, container: str, count: int) -> None:
+        self._set_place(generation, account, container, 'complete_count = ?, complete_time = ?', count,
+                        self._clock.now())
+
+    def import_closed(self, generation: str, account: str, container: str) -> bool:
+        """Whether the predecessor's status no longer counts here: imported, refused, or progress of our own."""
+        return self._of_place(generation, account, container, 'imported') is not None or self._database.one(
+            f'SELECT 1 {_FROM} WHERE place.generation = ? AND account = ? AND container = ? LIMIT 1',
+            (generation, account, container)) is not None
+
+    def close_import(self, generation: str, account: str, container: str) -> None:
+        self._set_place(generation, account, container, 'imported = ?', self._clock.now())
+
+    def _of_place(self, generation: str, account: str, container: str, column: str) -> Any:
+        row = self._database.one(f'SELECT {column} FROM place WHERE generation = ? AND account = ? AND container = ?',
+                                 (generation, account, container))
+        return row[0] if row else None
+
+    def _set_place(self, generation: str, account: str, container: str, assignment: str, *values: object) -> None:
+        with self.transaction():
+            place = self._places.need(generation, account, container)
+            self._database.write(f'UPDATE place SET {assignment} WHERE id = ?', (*values, place.id))
