@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from swift.common.utils import Timestamp
 
-from s3_sync.base_sync import BaseSync
+from s3_sync.base_sync import NO_CONDITION, BaseSync
 from s3_sync.errors import (
     BucketNotFound,
     ChecksumMismatch,
@@ -79,7 +79,7 @@ def described(name: str, data: bytes, **changes: Any) -> ObjectMeta:
     return times(name=name, size=len(data), etag=hashlib.md5(data, usedforsecurity=False).hexdigest(), **changes)
 
 
-def upload(provider: BaseSync, name: str, data: bytes = b'data', condition: Condition = Condition(),
+def upload(provider: BaseSync, name: str, data: bytes = b'data', condition: Condition = NO_CONDITION,
            **changes: Any) -> str:
     return provider.upload_object(BytesBody(data), described(name, data, **changes), condition=condition).etag
 

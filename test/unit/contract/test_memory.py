@@ -16,8 +16,8 @@ class TestMemory(ProviderContract):
     def build(self) -> Build:
         store = MemoryStore(secret='right')
 
-        def make(bucket: str = '', secret: str = 'right', **_: Any) -> MemorySync:
-            return MemorySync(store, bucket=bucket or 'bucket', create=not bucket, secret=secret)
+        def make(bucket: str = '', secret: str = '', **_: Any) -> MemorySync:
+            return MemorySync(store, bucket=bucket or 'bucket', create=not bucket, secret=secret or 'right')
         return make
 
 

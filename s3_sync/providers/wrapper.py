@@ -1,0 +1,125 @@
+"""A provider around a provider: each method of the contract delegated once, with three places to step in.
+
+Policies (retry, limit, meter) and the tests' faults override ``_around``,
+``_sending`` and ``_receiving`` only, so a new method of the contract is added
+here and nowhere else.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from s3_sync.base_sync import NO_CONDITION, BaseSync, Capabilities, ProviderResponse, RemoteObject
+from s3_sync.streams import Body
+from s3_sync.types import BucketPage, Condition, ListingPage, ObjectMeta, PutResult, ShuntRequest
+
+T = TypeVar('T')
+
+
+class Wrapper(BaseSync):
+    """Passes everything on to ``inner``."""
+
+    def __init__(self, inner: BaseSync) -> None:
+        self.inner = inner
+
+    def _around(self, operation: str, call: Callable[[], T], body: Body | None = None) -> T:
+        """Every request goes through here. ``body`` is what ``call`` sends: rewind it to call again."""
+        return call()
+
+    def _sending(self, body: Body) -> Body:
+        """The body as the inner provider gets it."""
+        return body
+
+    def _receiving(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """A remote body as the caller gets it. Whatever this returns closes ``chunks`` when it is closed."""
+        return chunks
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.inner.capabilities
+
+    @capabilities.setter
+    def capabilities(self, capabilities: Capabilities) -> None:
+        self.inner.capabilities = capabilities
+
+    # -- account and bucket -------------------------------------------------------------
+
+    def head_account(self) -> Mapping[str, str]:
+        return self._around('head_account', self.inner.head_account)
+
+    def list_buckets(self, *, marker: str = '', limit: int | None = None, prefix: str = '') -> BucketPage:
+        return self._around('list_buckets',
+                            lambda: self.inner.list_buckets(marker=marker, limit=limit, prefix=prefix))
+
+    def head_bucket(self, *, bucket: str | None = None) -> Mapping[str, str]:
+        return self._around('head_bucket', lambda: self.inner.head_bucket(bucket=bucket))
+
+    def list_objects(self, *, marker: str = '', limit: int | None = None, prefix: str = '', delimiter: str = '',
+                     bucket: str | None = None) -> ListingPage:
+        return self._around('list_objects', lambda: self.inner.list_objects(
+            marker=marker, limit=limit, prefix=prefix, delimiter=delimiter, bucket=bucket))
+
+    def apply_container(self, headers: Mapping[str, str]) -> None:
+        self._around('apply_container', lambda: self.inner.apply_container(headers))
+
+    # -- object -------------------------------------------------------------------------
+
+    def head_object(self, key: str, *, bucket: str | None = None) -> ObjectMeta:
+        return self._around('head_object', lambda: self.inner.head_object(key, bucket=bucket))
+
+    def get_object(self, key: str, *, bucket: str | None = None, byte_range: tuple[int, int | None] | None = None,
+                   condition: Condition = NO_CONDITION) -> RemoteObject:
+        found = self._around('get_object', lambda: self.inner.get_object(
+            key, bucket=bucket, byte_range=byte_range, condition=condition))
+        found.body = self._receiving(found.body)
+        return found
+
+    def put_object(self, key: str, body: Body, meta: ObjectMeta, *, bucket: str | None = None,
+                   condition: Condition = NO_CONDITION) -> PutResult:
+        sent = self._sending(body)
+        return self._around('put_object', lambda: self.inner.put_object(
+            key, sent, meta, bucket=bucket, condition=condition), sent)
+
+    def post_object(self, key: str, meta: ObjectMeta, *, bucket: str | None = None,
+                    condition: Condition = NO_CONDITION) -> PutResult:
+        return self._around('post_object', lambda: self.inner.post_object(
+            key, meta, bucket=bucket, condition=condition))
+
+    def delete_object(self, key: str, *, bucket: str | None = None, condition: Condition = NO_CONDITION) -> bool:
+        return self._around('delete_object', lambda: self.inner.delete_object(key, bucket=bucket, condition=condition))
+
+    # -- what the sync engine calls -----------------------------------------------------
+
+    def upload_object(self, body: Body, meta: ObjectMeta, *, condition: Condition = NO_CONDITION) -> PutResult:
+        sent = self._sending(body)
+        return self._around('upload_object', lambda: self.inner.upload_object(sent, meta, condition=condition), sent)
+
+    def update_metadata(self, meta: ObjectMeta, remote: ObjectMeta) -> PutResult:
+        return self._around('update_metadata', lambda: self.inner.update_metadata(meta, remote))
+
+    def delete_objects(self, keys: Sequence[str]) -> dict[str, Exception | None]:
+        return self._around('delete_objects', lambda: self.inner.delete_objects(keys))
+
+    def comparable(self, meta: ObjectMeta) -> tuple[object, ...]:
+        return self.inner.comparable(meta)
+
+    # -- what the shunt calls -----------------------------------------------------------
+
+    def shunt_object(self, request: ShuntRequest) -> ProviderResponse:
+        response = self._around('shunt_object', lambda: self.inner.shunt_object(request))
+        response.body = self._receiving(response.body)
+        return response
+
+    def shunt_post(self, request: ShuntRequest) -> ProviderResponse:
+        return self._around('shunt_post', lambda: self.inner.shunt_post(request))
+
+    def shunt_delete(self, request: ShuntRequest) -> ProviderResponse:
+        return self._around('shunt_delete', lambda: self.inner.shunt_delete(request))
+
+    # -- life ---------------------------------------------------------------------------
+
+    def location(self, *, bucket: str | None = None) -> str:
+        return self.inner.location(bucket=bucket)
+
+    def close(self) -> None:
+        self.inner.close()
