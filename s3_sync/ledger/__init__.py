@@ -3,9 +3,10 @@ from __future__ import annotations
 
 from s3_sync.ledger.backoff import Backoff
 from s3_sync.ledger.control import EVERYTHING
+from s3_sync.ledger.import_status import StatusImporter
 from s3_sync.ledger.ledger import Ledger, ledger_path
 from s3_sync.ledger.lock import NodeLock, NodeLockHeld, holder
 from s3_sync.ledger.values import GenerationRow, Kind, ProgressRow, Work
 
 __all__ = ['EVERYTHING', 'Backoff', 'GenerationRow', 'Kind', 'Ledger', 'NodeLock', 'NodeLockHeld', 'ProgressRow',
-           'Work', 'holder', 'ledger_path']
+           'StatusImporter', 'Work', 'holder', 'ledger_path']

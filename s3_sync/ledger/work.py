@@ -115,7 +115,7 @@ class WorkPart(ControlPart, LedgerPart):
         fields = self._database.one(f'SELECT {_COLUMNS} FROM work WHERE place = ? AND name = ?', (place.id, name))
         return _work(generation, account, container, fields)
 
-    def entry(self, generation: str, account: str, container: str, name: str) -> Work | None:
+    def find(self, generation: str, account: str, container: str, name: str) -> Work | None:
         """What is known of one object, None when nothing waits."""
         fields = self._database.one(
             f'SELECT {_COLUMNS} FROM place JOIN work ON work.place = place.id '
