@@ -4,5 +4,6 @@ from __future__ import annotations
 from s3_sync.config.load import load
 from s3_sync.config.model import Mapping, MetadataMigration, Migration, Remote, Settings
 from s3_sync.config.secrets import Secret
+from s3_sync.config.watch import Watcher
 
-__all__ = ['Mapping', 'MetadataMigration', 'Migration', 'Remote', 'Secret', 'Settings', 'load']
+__all__ = ['Mapping', 'MetadataMigration', 'Migration', 'Remote', 'Secret', 'Settings', 'Watcher', 'load']

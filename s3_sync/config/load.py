@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Mapping as Table
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -32,29 +33,56 @@ _SECTIONS = (*_LISTS, *_OBJECTS, 'remotes')
 _PLACEHOLDER = Remote(bucket='placeholder')
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What came out of one look at a file: settings, or else problems."""
+
+    settings: Settings | None
+    problems: tuple[Problem, ...]
+    secret_files: tuple[str, ...] = ()
+    """Files the secrets are in, also of a reading that failed: their change is a reason to look again."""
+
+
 def load(path: str | os.PathLike[str], *, environ: Table[str, str] = os.environ) -> Settings:
     """Read and check one configuration file. ConfigError names every problem with its place in the file."""
-    file = os.fspath(path)
-    try:
-        data = Path(file).read_bytes()
-    except OSError as err:
-        raise ConfigError(file, [Problem('', f'cannot be read: {os.strerror(err.errno or 0)}')]) from None
-    return parse(data, file, environ=environ)
+    return _or_raise(read(path, environ=environ), os.fspath(path))
 
 
 def parse(data: bytes, file: str, *, environ: Table[str, str] = os.environ) -> Settings:
     """``load`` of bytes already at hand; ``file`` is their name in messages, and where relative paths count from."""
+    return _or_raise(_read_bytes(data, file, environ), file)
+
+
+def read(path: str | os.PathLike[str], *, environ: Table[str, str] = os.environ) -> Reading:
+    """``load`` that returns its problems."""
+    file = os.fspath(path)
+    try:
+        data = Path(file).read_bytes()
+    except (OSError, ValueError) as err:
+        why = os.strerror(err.errno or 0) if isinstance(err, OSError) else 'no file can have this name'
+        return Reading(None, (Problem('', f'cannot be read: {why}'),))
+    return _read_bytes(data, file, environ)
+
+
+def _or_raise(reading: Reading, file: str) -> Settings:
+    if reading.settings is None:
+        raise ConfigError(file, reading.problems)
+    return reading.settings
+
+
+def _read_bytes(data: bytes, file: str, environ: Table[str, str]) -> Reading:
     raw, problems = parse_text(data, file)
     if raw is None:
-        raise ConfigError(file, problems)
+        return Reading(None, tuple(problems))
     report = Report(environ=environ, folder=Path(file).parent, problems=problems)
     settings = _Reader(raw, report).settings()
+    secret_files = tuple(sorted(report.secret_files))
     if report.problems or settings is None:
-        raise ConfigError(file, report.problems)
+        return Reading(None, tuple(report.problems), secret_files)
     if readable_by_others(Path(file)) and _inline_secrets(raw):
         report.warn('', 'the file holds secrets and every user of this machine can read it')
-    return settings.model_copy(update={
-        'path': file, 'warnings': tuple(report.warnings), 'secret_files': tuple(sorted(report.secret_files))})
+    return Reading(settings.model_copy(update={
+        'path': file, 'warnings': tuple(report.warnings), 'secret_files': secret_files}), (), secret_files)
 
 
 class _Reader:
