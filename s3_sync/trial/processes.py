@@ -24,7 +24,6 @@ from s3_sync.clock import Clock, SystemClock
 from s3_sync.errors import Error
 
 POLL_SECONDS = 0.02
-STOP_SECONDS = 10.0
 TAIL_LINES = 30
 LAUNCHER = Path(__file__).with_name('die_with_parent.py')
 
@@ -48,6 +47,8 @@ class Server:
     env: Mapping[str, str] = field(default_factory=dict)
     """Added to our own environment."""
     start_seconds: float = 30.0
+    stop_seconds: float = 10.0
+    """How long it may take to end by itself after SIGTERM."""
 
 
 class Processes:
@@ -81,13 +82,13 @@ class Processes:
 
     def stop(self, *names: str) -> None:
         """SIGTERM, then SIGKILL for those that do not listen; returns when the processes are gone."""
-        processes = [self._running.pop(name) for name in names if name in self._running]
-        for process in processes:
+        processes = {name: self._running.pop(name) for name in names if name in self._running}
+        for process in processes.values():
             _signal_group(process, signal.SIGTERM)
-        deadline = self._clock.monotonic() + STOP_SECONDS
-        for process in processes:
+        begin = self._clock.monotonic()
+        for name, process in processes.items():
             with suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, deadline - self._clock.monotonic()))
+                process.wait(max(0.0, begin + self._servers[name].stop_seconds - self._clock.monotonic()))
             _signal_group(process, signal.SIGKILL)
             process.wait()
 

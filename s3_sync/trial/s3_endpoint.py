@@ -7,6 +7,7 @@ would otherwise open.
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import sys
 import sysconfig
@@ -56,12 +57,8 @@ class Endpoint:
         return self._processes.pid(self.name)
 
     def client(self, access_key: str | None = None, secret_key: str | None = None) -> Any:
-        """A boto3 client (path style, one try per request); close it after use."""
-        return boto3.client(
-            's3', endpoint_url=self.url, region_name=REGION, aws_access_key_id=access_key or self.access_key,
-            aws_secret_access_key=secret_key or self.secret_key,
-            config=Config(s3={'addressing_style': 'path'}, retries={'total_max_attempts': 1},
-                          request_checksum_calculation='when_required', response_checksum_validation='when_required'))
+        """A boto3 client; close it after use."""
+        return s3_client(self.url, access_key or self.access_key, secret_key or self.secret_key)
 
     def make_bucket(self, name: str) -> str:
         """Create a bucket, which must be new, and give its name back."""
@@ -112,9 +109,11 @@ class S3Endpoint(Endpoint):
 
     def __init__(self, folder: Path | None = None, *, clock: Clock | None = None) -> None:
         super().__init__(folder, clock=clock)
+        # Its own gRPC streams keep it from ending politely for 10 s; what was acknowledged survives a kill.
         try:
             self._processes.add(Server(self.name, self._command(), ready=self._ready, start_seconds=60,
-                                       env={'WEED_TELEMETRY': 'false'}))
+                                       env={'WEED_S3_SSE_KEY': secrets.token_hex(16)}, stop_seconds=1))
+            self._stack.callback(self._remove_sockets)
         except BaseException:
             self.close()
             raise
@@ -129,7 +128,7 @@ class S3Endpoint(Endpoint):
              'credentials': [{'accessKey': self.access_key, 'secretKey': self.secret_key}]},
             {'name': 'reader', 'actions': ['Read', 'List'],
              'credentials': [{'accessKey': self.reader_access_key, 'secretKey': self.reader_secret_key}]}]}))
-        ports = {name: self._ports.reserve(ADDRESS) for name in (
+        self._ports_of = ports = {name: self._ports.reserve(ADDRESS) for name in (
             'master.port', 'master.port.grpc', 'volume.port', 'volume.port.grpc', 'filer.port', 'filer.port.grpc',
             's3.port.grpc')}
         return [_weed(), '-logtostderr', '-v=0', 'server', f'-dir={data}', f'-ip={ADDRESS}', f'-ip.bind={ADDRESS}',
@@ -138,6 +137,13 @@ class S3Endpoint(Endpoint):
                 f'-filer.localSocket={self._folder / "filer.sock"}', '-master.telemetry=false',
                 f'-master.volumeSizeLimitMB={VOLUME_MEGABYTES}', f'-volume.max={VOLUMES}', '-volume.preStopSeconds=0',
                 '-master.electionTimeout=300ms', *(f'-{name}={port}' for name, port in ports.items())]
+
+    def _remove_sockets(self) -> None:
+        """Beside each gRPC port it makes a socket file in a place of its own choice, and leaves it there."""
+        for name, port in self._ports_of.items():
+            if name.endswith('.grpc'):
+                kind = name.split('.', 1)[0]
+                Path(f'/tmp/seaweedfs-{kind}-grpc-{port}.sock').unlink(missing_ok=True)  # noqa: S108
 
     def _ready(self) -> bool:
         if not answers(ADDRESS, self._port, '/healthz'):
@@ -161,6 +167,14 @@ class MotoEndpoint(Endpoint):
         super().__init__(folder, clock=clock)
         command = [sys.executable, '-m', 'moto.server', '-H', ADDRESS, '-p', str(self._port)]
         self._processes.add(Server(self.name, command, ready=lambda: answers(ADDRESS, self._port, '/moto-api/')))
+
+
+def s3_client(url: str, access_key: str, secret_key: str) -> Any:
+    """A boto3 client for an endpoint that is not AWS: path style, no extra checksums, one try per request."""
+    return boto3.client(
+        's3', endpoint_url=url, region_name=REGION, aws_access_key_id=access_key, aws_secret_access_key=secret_key,
+        config=Config(s3={'addressing_style': 'path'}, retries={'total_max_attempts': 1},
+                      request_checksum_calculation='when_required', response_checksum_validation='when_required'))
 
 
 def _weed() -> str:

@@ -25,6 +25,7 @@ from s3_sync.clock import Clock
 from s3_sync.trial import swift_conf
 from s3_sync.trial.ports import Ports
 from s3_sync.trial.processes import Processes, Server, accepts, answers
+from s3_sync.trial.s3_endpoint import s3_client
 from s3_sync.trial.scratch import ScratchFolder
 from s3_sync.trial.swift_conf import ClusterConf, KeystoneAccess, Sections
 from s3_sync.trial.swift_rings import Node, Policy, write_rings
@@ -120,6 +121,10 @@ class SwiftCluster:
         """A swiftclient connection of the test user; close it after use."""
         return Connection(authurl=f'{self.proxy_url(proxy)}/auth/v1.0', user=user or self.user, key=key or self.key,
                           auth_version='1', **({'retries': 0} | options))
+
+    def s3_client(self) -> Any:
+        """A boto3 client of the cluster's own S3 API; close it after use."""
+        return s3_client(self.s3_url, self.user, self.key)
 
     def daemon_config(self, node: int, status_dir: Path, **overrides: object) -> dict[str, object]:
         """Global keys of a swift-s3-sync configuration on this node; ``containers`` is the caller's."""

@@ -1,0 +1,71 @@
+"""Real servers for the integration tests, one of each for a whole session, started when first asked for."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from swiftclient import Connection
+
+from s3_sync.trial.s3_endpoint import MotoEndpoint, S3Endpoint
+from s3_sync.trial.swift_cluster import SwiftCluster
+from s3_sync.trial.swift_rings import Policy
+
+POLICIES = (Policy('gold', default=True), Policy('silver'), Policy('pieces', kind='erasure_coding'))
+
+
+@pytest.fixture(scope='session')
+def swift() -> Iterator[SwiftCluster]:
+    """One node with three devices; policies gold (default), silver and pieces (erasure coded)."""
+    with SwiftCluster(devices_per_node=3, policies=POLICIES) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope='session')
+def s3() -> Iterator[S3Endpoint]:
+    """SeaweedFS."""
+    with S3Endpoint() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope='session')
+def moto() -> Iterator[MotoEndpoint]:
+    """What SeaweedFS does not do as AWS does."""
+    with MotoEndpoint() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def make_swift_cluster() -> Iterator[Callable[..., SwiftCluster]]:
+    """A cluster of the test's own (arguments of SwiftCluster), stopped when the test ends."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(SwiftCluster(**options))
+
+
+@pytest.fixture
+def swift_client(swift: SwiftCluster) -> Iterator[Connection]:
+    client = swift.client()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def s3_client(s3: S3Endpoint) -> Iterator[Any]:
+    client = s3.client()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def bucket(s3: S3Endpoint, fresh_name: Callable[[str], str]) -> str:
+    """A new, empty bucket of SeaweedFS."""
+    return s3.make_bucket(fresh_name('bucket'))
+
+
+@pytest.fixture
+def container(swift_client: Connection, fresh_name: Callable[[str], str]) -> str:
+    """A new, empty container of the test account."""
+    name = fresh_name('container')
+    swift_client.put_container(name)
+    return name
