@@ -5,14 +5,14 @@ in what it calls a header, a time or an expired object (semantics 1.2, 4.5).
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from swift.common.utils import Timestamp, clean_content_type
 
 from s3_sync.errors import SourceError
-from s3_sync.timestamps import RowTimes, http_date, parse_timestamp, without_marker
-from s3_sync.types import ObjectMeta
+from s3_sync.timestamps import ZERO, RowTimes, http_date, parse_timestamp, without_marker
+from s3_sync.types import ObjectMeta, ObjectRow
 from s3_sync.wire.swift_headers import is_encrypted, meta_from_headers
 
 SMALL_BYTES = 1024 * 1024
@@ -41,7 +41,7 @@ def lower_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     headers = {}
     for key, value in pairs:
         key = key.lower()
-        if key not in NOT_OF_THE_OBJECT and not key.startswith('x-backend-'):
+        if key not in NOT_OF_THE_OBJECT and not key.startswith(('x-backend-', 'x-object-sysmeta-ec-')):
             headers[key] = value
     return headers
 
@@ -77,9 +77,18 @@ def meta_of(name: str, headers: dict[str, str], times: RowTimes) -> ObjectMeta:
         last_modified=float(times.metadata))
 
 
-def same_content_type(one: str, other: str) -> bool:
-    """Whether two Content-Types are one, leaving aside the ``swift_bytes`` that rows of manifests carry."""
-    return bool(clean_content_type(one) == clean_content_type(other))
+def times_from_headers(headers: Mapping[str, str], row: ObjectRow) -> RowTimes:
+    """Times of the version that a backend answered with (lower-case headers), as far as they can be told.
+
+    Backends do not tell the content type's time. Where the row's is later than
+    the data's, the same content type and a metadata time as late prove it; a
+    different content type is taken for the older one.
+    """
+    data = parse_timestamp(headers.get('x-backend-data-timestamp')) or ZERO
+    metadata = parse_timestamp(headers.get('x-backend-timestamp')) or ZERO
+    wanted = row.times.content_type
+    same = clean_content_type(headers.get('content-type', '')) == clean_content_type(row.row.content_type)
+    return RowTimes(data, wanted if same and metadata >= wanted > data else data, metadata)
 
 
 def newest_of(one: RowTimes, other: RowTimes) -> RowTimes:

@@ -1,0 +1,67 @@
+"""The sources in order of cost: local disk, object servers, proxy application (DESIGN 7).
+
+``open``: a local replica decides only when it is as new as the row and its
+body is right, or holds a tombstone or expiry that covers the row; anything
+else asks the other replicas, and what they say is final. The proxy is not
+asked as a last resort: it reads the same replicas, and less strictly. It
+serves what must be put together (erasure coding, encryption, links).
+
+``superseded``: a newer version seen anywhere is conclusive. That there is none
+needs an answer of every primary: this node's from its disks, the others' by a
+HEAD each.
+"""
+from __future__ import annotations
+
+from s3_sync.errors import SourceStale, SourceUnavailable
+from s3_sync.local.direct import DirectSource
+from s3_sync.local.disk import DiskSource
+from s3_sync.local.placement import Placement
+from s3_sync.local.proxy import ProxySource
+from s3_sync.local.source import SourceObject
+from s3_sync.local.versions import ThroughProxy
+from s3_sync.metric_defs import SOURCES
+from s3_sync.metrics import Metrics, NoMetrics
+from s3_sync.types import ObjectRow
+
+
+class ChainSource:
+    """What the sync engine reads from; see ``s3_sync.local.source.Source`` for the promises."""
+
+    def __init__(self, placement: Placement, *, disk: DiskSource | None, direct: DirectSource, proxy: ProxySource,
+                 metrics: Metrics | None = None) -> None:
+        self._placement = placement
+        self._disk = disk
+        self._direct = direct
+        self._proxy = proxy
+        self._metrics = metrics or NoMetrics()
+
+    def without_disk(self) -> ChainSource:
+        """The same for mappings with ``local_reads: off``; shares connections, ``close`` only one of the two."""
+        return ChainSource(self._placement, disk=None, direct=self._direct, proxy=self._proxy, metrics=self._metrics)
+
+    def open(self, row: ObjectRow) -> SourceObject:
+        try:
+            found = self._open_replica(row) if self._placement.of(row).replicated else self._proxy.open(row)
+        except ThroughProxy:
+            found = self._proxy.open(row)
+        self._metrics.add(SOURCES, found.origin)
+        return found
+
+    def _open_replica(self, row: ObjectRow) -> SourceObject:
+        last: list[int] = []
+        if self._disk is not None:
+            try:
+                return self._disk.open(row)
+            except (SourceStale, SourceUnavailable):
+                place = self._placement.of(row)
+                last = [node['id'] for node in self._disk.local_primaries(place)]
+        return self._direct.open(row, last=last)
+
+    def superseded(self, row: ObjectRow) -> bool:
+        known = self._disk.newest(row) if self._disk is not None else {}
+        return self._direct.superseded(row, known=known)
+
+    def close(self) -> None:
+        for source in (self._disk, self._direct, self._proxy):
+            if source is not None:
+                source.close()

@@ -1,0 +1,244 @@
+"""Reading replicas straight from the object servers, past the proxy (DESIGN 7).
+
+Every primary may hold the row's version, so what counts as an answer is strict
+(semantics 1.2, 4.2): the first replica whose three times cover the row's and
+whose body has the right MD5 wins. Otherwise
+
+- a tombstone not older than the row's data: SourceGone, whoever tells it;
+- a primary that did not answer: SourceUnavailable, it may hold the version;
+- all answered, none new enough, handoffs neither: SourceStale.
+"""
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
+
+from s3_sync.clock import Clock, SystemClock
+from s3_sync.errors import SourceError, SourceGone, SourceStale, SourceUnavailable
+from s3_sync.local.backend_http import BackendConnections, BackendError, BackendResponse
+from s3_sync.local.bodies import ReopeningBody
+from s3_sync.local.placement import Node, Place, Placement
+from s3_sync.local.source import SourceObject
+from s3_sync.local.versions import (
+    SMALL_BYTES,
+    buries,
+    is_expired,
+    lower_headers,
+    meta_of,
+    refuse_indirect,
+    times_from_headers,
+)
+from s3_sync.streams import BytesBody
+from s3_sync.timestamps import RowTimes, parse_timestamp
+from s3_sync.types import ObjectRow
+
+NODE_REST_SECONDS = 10.0
+"""A server or device that failed counts as silent for this long without being asked."""
+
+NONE_KNOWN: Mapping[int, RowTimes | None] = MappingProxyType({})
+
+
+class Silent(SourceError):
+    """This node told nothing: no connection, an error, a body cut short."""
+
+
+class NotThere(SourceError):
+    """This node answered: it holds no live file, perhaps an old tombstone."""
+
+
+class DirectSource:
+    """GETs and HEADs to primaries, then to a few handoffs. Replicated policies only for ``open``."""
+
+    def __init__(self, placement: Placement, *, clock: Clock | None = None, logger: logging.Logger | None = None,
+                 connections: BackendConnections | None = None) -> None:
+        self._placement = placement
+        self._clock = clock or SystemClock()
+        self._logger = logger or logging.getLogger(__name__)
+        self._connections = connections or BackendConnections(self._clock)
+        self._resting: dict[object, float] = {}
+
+    def open(self, row: ObjectRow, *, last: Collection[int] = ()) -> SourceObject:
+        """The first replica that covers the row. ``last``: device ids to ask after all others."""
+        place = self._placement.of(row)
+        primaries = self._order(place, last)
+        silent, told = self._try(primaries, place, row)
+        if isinstance(told, SourceObject):
+            return told
+        more_silent, found = self._try(self._placement.handoffs(place, len(primaries)), place, row)
+        if isinstance(found, SourceObject):
+            return found
+        detail = '; '.join(silent + told + more_silent + found)
+        raise (SourceUnavailable if silent else SourceStale)(f'{row.path}: {detail}')
+
+    def superseded(self, row: ObjectRow, *, known: Mapping[int, RowTimes | None] = NONE_KNOWN) -> bool:
+        """Whether any primary holds a version whose data is newer than the tombstone row.
+
+        One HEAD to each primary not in ``known`` (what the local disks told).
+        True is conclusive from one answer. False needs all of them; without,
+        SourceUnavailable. A version that has expired counts too: its own rows
+        decide what becomes of the copy.
+        """
+        deleted_at = row.times.data
+        if any(times is not None and times.data > deleted_at for times in known.values()):
+            return True
+        place = self._placement.of(row)
+        silent = []
+        for node in self._order(place, ()):
+            if node['id'] in known:
+                continue
+            try:
+                response = self._ask('HEAD', node, place, row)
+                response.close()
+                if times_from_headers(response.headers, row).data > deleted_at:
+                    return True
+            except NotThere:
+                continue
+            except Silent as error:
+                silent.append(str(error))
+        if silent:
+            raise SourceUnavailable(f'{row.path}: {"; ".join(silent)}')
+        return False
+
+    def close(self) -> None:
+        self._connections.close()
+
+    # -- several nodes -------------------------------------------------------------------
+
+    def _order(self, place: Place, last: Collection[int]) -> list[Node]:
+        """This machine's replicas first, the rest in an order that spreads over partitions, ``last`` last."""
+        count = len(place.primaries)
+        turn = [place.primaries[(i + place.partition) % count] for i in range(count)]
+        return sorted(turn, key=lambda node: (node['id'] in last, not self._placement.is_local(node)))
+
+    def _try(self, nodes: Iterable[Node], place: Place, row: ObjectRow) \
+            -> tuple[list[str], list[str] | SourceObject]:
+        """What was silent, and either the object or what the others told."""
+        silent: list[str] = []
+        told: list[str] = []
+        unlike: list[tuple[Node, RowTimes, str]] = []
+        asked = 0
+        for node in nodes:
+            asked += 1
+            try:
+                response = self._ask('GET', node, place, row)
+                times = times_from_headers(response.headers, row)
+                if times.covers(row.times):
+                    return silent, self._object(node, place, row, response, times)
+                response.close()
+                told.append(f'{node["ip"]}/{node["device"]}: its version is older than the row')
+                unlike.append((node, times, response.headers.get('content-type', '')))
+            except NotThere as error:
+                told.append(str(error))
+            except Silent as error:
+                silent.append(str(error))
+        agreed = self._agreed(unlike, asked, row)
+        if agreed is not None:
+            node, times = agreed
+            try:
+                return silent, self._object(node, place, row, self._ask('GET', node, place, row), times)
+            except (Silent, NotThere) as error:
+                silent.append(str(error))
+        return silent, told
+
+    @staticmethod
+    def _agreed(unlike: list[tuple[Node, RowTimes, str]], asked: int, row: ObjectRow) -> tuple[Node, RowTimes] | None:
+        """All nodes have one version, as new as the row but for a content type that differs from it.
+
+        Then it was changed after the row: no replica can have missed what all have.
+        """
+        if not unlike or len(unlike) != asked or len({(times, kind) for _, times, kind in unlike}) != 1:
+            return None
+        node, times, _ = unlike[0]
+        times = times._replace(content_type=row.times.content_type)
+        return (node, times) if times.metadata > row.times.metadata and times.covers(row.times) else None
+
+    # -- one node ------------------------------------------------------------------------
+
+    def _ask(self, method: str, node: Node, place: Place, row: ObjectRow) -> BackendResponse:
+        """A 200 of this node. Silent, NotThere, SourceGone (conclusive tombstone) otherwise."""
+        server = (node['ip'], node['port'])
+        label = f'{node["ip"]}:{node["port"]}/{node["device"]}'
+        now = self._clock.monotonic()
+        if self._resting and max(self._resting.get(server, now), self._resting.get(node['id'], now)) > now:
+            raise Silent(f'{label}: did not answer a moment ago')
+        try:
+            response = self._connections.request(
+                method, node, place.partition, (row.account, row.container, row.name),
+                {'X-Backend-Storage-Policy-Index': str(row.row.policy_index), 'X-Backend-Open-Expired': 'true',
+                 'X-Backend-Allow-Reserved-Names': 'true', 'User-Agent': '1space'})
+        except BackendError as error:
+            self._resting[server] = now + NODE_REST_SECONDS
+            raise Silent(f'{label}: {error}') from error
+        if response.status == 200:
+            return response
+        response.close()
+        if response.status == 404:
+            tombstone = parse_timestamp(response.headers.get('x-backend-timestamp'))
+            if not row.deleted and buries(tombstone, row.times):
+                raise SourceGone(f'{row.path} was deleted at {tombstone!r}')
+            raise NotThere(f'{label}: 404')
+        if response.status == 507:
+            self._resting[node['id']] = now + NODE_REST_SECONDS
+        raise Silent(f'{label}: status {response.status}')
+
+    def _object(self, node: Node, place: Place, row: ObjectRow, response: BackendResponse,
+                times: RowTimes) -> SourceObject:
+        try:
+            headers = lower_headers(response.headers.items())
+            refuse_indirect(headers, row.path)
+            if is_expired(headers, self._clock.now()):
+                raise SourceGone(f'{row.path} expired')
+            meta = meta_of(row.name, headers, times)
+            if meta.size > SMALL_BYTES:
+                again = _SameVersionAgain(self, row, node, response.headers)
+                return SourceObject(meta, times, ReopeningBody(response, again, meta.size, meta.etag), 'direct')
+            try:
+                data = response.read()
+            except BackendError as error:
+                raise Silent(str(error)) from error
+            found = hashlib.md5(data, usedforsecurity=False).hexdigest()
+            if found != meta.etag:
+                raise Silent(f'{node["ip"]}/{node["device"]}: its body has MD5 {found}')
+        except BaseException:
+            response.close()
+            raise
+        response.close()
+        return SourceObject(meta, times, BytesBody(data), 'direct')
+
+    def reopen(self, row: ObjectRow, after: int, version: tuple[str, str]) -> tuple[int, BackendResponse]:
+        """The same version (ETag, data time) again: from the next primary after device ``after`` that has it."""
+        place = self._placement.of(row)
+        nodes = self._order(place, ())
+        at = next((i for i, node in enumerate(nodes) if node['id'] == after), -1) + 1
+        problems = []
+        for node in nodes[at:] + nodes[:at]:
+            try:
+                response = self._ask('GET', node, place, row)
+            except (Silent, NotThere) as error:
+                problems.append(str(error))
+                continue
+            if _version(response.headers) == version:
+                return node['id'], response
+            response.close()
+            problems.append(f'{node["ip"]}/{node["device"]}: has another version')
+        raise SourceUnavailable(f'{row.path}: {"; ".join(problems)}')
+
+
+def _version(headers: Mapping[str, str]) -> tuple[str, str]:
+    return headers.get('etag', '').strip('"'), headers.get('x-backend-data-timestamp', '')
+
+
+class _SameVersionAgain:
+    """Opens the body of a version once more, each time at another replica."""
+
+    def __init__(self, source: DirectSource, row: ObjectRow, node: Node, headers: Mapping[str, str]) -> None:
+        self._source = source
+        self._row = row
+        self._device: int = node['id']
+        self._version = _version(headers)
+
+    def __call__(self) -> BackendResponse:
+        self._device, response = self._source.reopen(self._row, self._device, self._version)
+        return response

@@ -1,0 +1,67 @@
+"""Builds the source of a process from the configuration."""
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from container_crawler.device_threads import DeviceThreads
+from s3_sync.clock import Clock, SystemClock
+from s3_sync.config.model import Settings
+from s3_sync.local.chain import ChainSource
+from s3_sync.local.direct import DirectSource
+from s3_sync.local.disk import DeviceRunner, DiskSource
+from s3_sync.local.placement import Placement
+from s3_sync.local.proxy import ProxySource
+from s3_sync.metrics import Metrics
+
+DISK_SECONDS = 10.0
+"""A local device that takes longer for one read is left alone; the other replicas serve meanwhile."""
+
+BUILT_IN_PIPELINE = """
+[DEFAULT]
+swift_dir = {swift_dir}
+log_level = WARNING
+
+[pipeline:main]
+pipeline = catch_errors symlink proxy-server
+
+[filter:catch_errors]
+use = egg:swift#catch_errors
+
+[filter:symlink]
+use = egg:swift#symlink
+
+[app:proxy-server]
+use = egg:swift#proxy
+account_autocreate = true
+"""
+
+
+def make_source(settings: Settings, *, metrics: Metrics | None = None, clock: Clock | None = None,
+                logger: logging.Logger | None = None, runner: DeviceRunner | None = None) -> ChainSource:
+    """The source of one process, kept for its life. Call after a fork and after ``load_swift_dir``.
+
+    ``runner`` does the disk work; it is closed with the source.
+    """
+    clock = clock or SystemClock()
+    placement = Placement(settings.swift_dir, settings.swift_bind_ip)
+    disk = None
+    if settings.local_reads == 'auto':
+        disk = DiskSource(placement, devices=settings.devices, runner=runner or DeviceThreads(timeout=DISK_SECONDS),
+                          clock=clock, logger=logger)
+    return ChainSource(placement, disk=disk, direct=DirectSource(placement, clock=clock, logger=logger),
+                       proxy=ProxySource(lambda: _internal_client(settings), clock=clock, logger=logger),
+                       metrics=metrics)
+
+
+def _internal_client(settings: Settings) -> Any:
+    # Imported late: it loads the proxy server, which most processes never need.
+    from swift.common.internal_client import InternalClient
+    from swift.common.wsgi import ConfigString
+    path = settings.internal_client_path
+    in_swift_dir = Path(settings.swift_dir, 'internal-client.conf')
+    if path is None and in_swift_dir.exists():
+        path = str(in_swift_dir)
+    conf = path or ConfigString(BUILT_IN_PIPELINE.format(swift_dir=settings.swift_dir))
+    return InternalClient(conf, settings.internal_client_logname, 1)
