@@ -13,8 +13,8 @@ can come of it, which costs comparisons and copies nothing:
   the time, which need not be ours; and after a change of bucket or policy the
   predecessor never took ``last_verified_row`` back.
 - A bare ``last_row`` beside database ids is a left-over that never moved: ignored.
-- When two mappings of a container share the bucket's name, the file's one
-  entry was written by both in turn: neither takes it.
+- When a container has several mappings, all of them wrote the file's one
+  entry in turn, each reading the other's numbers as 0: none takes it.
 - ``metadata_hash`` is of another form and was mostly lost anyway: not taken.
 
 One thing no reader can see: after a change of bucket or policy the
@@ -105,7 +105,8 @@ class StatusImporter:
         """The file's JSON; None when there is no file, {} when it is no use."""
         try:
             with open(path, 'rb') as file:
-                return json.loads(file.read().decode())
+                status = json.loads(file.read().decode())
+                return [] if status is None else status
         except ValueError as error:
             if '\0' in path:
                 return None
@@ -127,8 +128,8 @@ class StatusImporter:
                                path)
             return {}
         if self._shared(mapping, container):
-            self._logger.warning('%s: several mappings of this container have the bucket name %s and shared this '
-                                 'status of the previous version; starting at row 0', path, mapping.remote.bucket)
+            self._logger.warning('%s: several mappings of this container overwrote each other in this status of the '
+                                 'previous version; starting at row 0', path)
             return {}
         entries = {key: value for key, value in status.items() if isinstance(value, dict)}
         if not entries and _LAST in status:
@@ -140,20 +141,18 @@ class StatusImporter:
         found = {}
         for key, entry in entries.items():
             problem = _mismatch(mapping, entry)
-            row = _lower_row(entry)
+            row = _lower_row(entry) if key.isascii() else None
             if problem is None and row is None:
-                problem = 'its row numbers are damaged'
+                problem = 'the entry is damaged'
             if problem is not None:
-                self._logger.warning('%s: database %s starts at row 0: %s', path, key, problem)
+                self._logger.warning('%s: database %r starts at row 0: %s', path, key, problem)
             elif row:
                 found[key] = row
         return found
 
     def _shared(self, mapping: StatusMapping, container: str) -> bool:
-        same = [other for other in self._mappings
-                if other.account == mapping.account and other.container in (container, ALL_CONTAINERS)
-                and other.remote.bucket == mapping.remote.bucket and other.generation != mapping.generation]
-        return bool(same)
+        return any(other.account == mapping.account and other.container in (container, ALL_CONTAINERS)
+                   and other.generation != mapping.generation for other in self._mappings)
 
 
 def _mismatch(mapping: StatusMapping, entry: dict[str, Any]) -> str | None:

@@ -39,7 +39,8 @@ class ProgressPart(LedgerPart):
                 return
             self._database.write('DELETE FROM progress WHERE generation = ? AND db_id = ?', (generation, db_id))
             gone = self._database.write(
-                'DELETE FROM place WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM progress WHERE place = ?1) '
+                'DELETE FROM place WHERE id = ?1 AND imported IS NULL '
+                'AND NOT EXISTS (SELECT 1 FROM progress WHERE place = ?1) '
                 'AND NOT EXISTS (SELECT 1 FROM work WHERE place = ?1)', row).rowcount
             if gone:
                 self._places.clear()
@@ -57,10 +58,14 @@ class ProgressPart(LedgerPart):
             last = rows[-1][0]
 
     def container_seen(self, generation: str, account: str, container: str) -> bool:
-        """Whether some database of this container got anywhere: a new one may be compared by listing first."""
+        """Whether this container was worked on before, by us or the predecessor.
+
+        Then much of it is probably at the remote, and a database without progress is best compared by listing first.
+        """
         return self._database.one(
-            f'SELECT 1 {_FROM} WHERE place.generation = ? AND account = ? AND container = ? '
-            'AND (own_row > 0 OR verified_row > 0) LIMIT 1', (generation, account, container)) is not None
+            'SELECT 1 FROM place WHERE generation = ? AND account = ? AND container = ? AND (imported IS NOT NULL '
+            'OR EXISTS (SELECT 1 FROM progress WHERE progress.place = place.id AND (own_row > 0 OR verified_row > 0)))',
+            (generation, account, container)) is not None
 
     def containers(self, generation: str) -> Iterator[tuple[str, str]]:
         """(account, container) of everything this generation has known, in order; read in pages."""
