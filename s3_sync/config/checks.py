@@ -30,6 +30,8 @@ def hint_for(key: str, model: type[Model]) -> str:
     """Where an unknown key belongs or how it is spelt, when it is a key of ours elsewhere."""
     if key in model.model_fields:
         return f'; in the file it is called {file_name(key, model.model_fields[key])}'
+    if issubclass(model, (Mapping, Profile)) and key in Remote.model_fields:
+        return f'; in the file it is called {file_name(key, Remote.model_fields[key])}'
     if issubclass(model, Profile) and key == 'custom_prefix':
         return '; migrations take names as they are, prefix selects among them'
     if model is Settings and (key in file_names(Mapping) or key in file_names(Remote)):
@@ -184,12 +186,25 @@ def _check_mapping(item: Mapping, raw: dict[str, Any], path: str, report: Report
     _check_deletes(item, raw, path, report)
     _check_storage(item, path, report)
     _check_expiry(item, path, report)
+    _warn_of_itself(item, path, report)
+    if item.restore_object and not item.merge_namespaces:
+        report.warn(join(path, 'restore_object'), 'does nothing without merge_namespaces: true')
     if item.remote.protocol == 'swift':
         if item.sync_container_acl and not item.sync_container_metadata:
             report.problem(join(path, 'sync_container_acl'), 'needs sync_container_metadata: true')
         if item.min_segment_size and not item.convert_dlo:
             report.problem(join(path, 'min_segment_size'), 'needs convert_dlo: true, because a dynamic large object '
                                                            'cannot name joined segments')
+
+
+def _warn_of_itself(item: Mapping, path: str, report: Report) -> None:
+    """A mapping that may copy a container onto itself. Two clusters on one machine look the same, so it is allowed."""
+    remote = item.remote
+    account = remote.remote_account or (remote.identity or '').partition(':')[0]
+    if (remote.protocol == 'swift' and remote.endpoint and is_loopback(remote.endpoint) and account
+            and item.account.endswith(account) and remote.bucket in (item.container, '')):
+        report.warn(path, 'the remote is on this machine and has the same account and container names; make sure '
+                          'that it is another cluster')
 
 
 def _check_bucket(item: Mapping, path: str, report: Report) -> None:

@@ -52,3 +52,5 @@ def in_file(info: FieldInfo) -> bool:
 
 INTERNAL: dict[str, Any] = {'internal': True}
 """``json_schema_extra`` of a field that has no key in the file."""
+SEE_RIGHT: dict[str, Any] = {'default_text': 'see right'}
+"""The same, of a field whose default depends on others and is told in its description."""

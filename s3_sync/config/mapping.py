@@ -3,14 +3,15 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from s3_sync.config import identity
 from s3_sync.config.fields import (
     DAY,
     INTERNAL,
+    SEE_RIGHT,
     Count,
     MiB,
     Model,
@@ -23,6 +24,15 @@ from s3_sync.config.fields import (
 from s3_sync.config.remote import ANY, Remote
 from s3_sync.wire.selection import Criteria, parse_criteria
 
+
+def _is_encryption(value: object) -> object:
+    if not isinstance(value, bool) and value not in ('AES256', 'aws:kms'):
+        raise ValueError('must be true, false, AES256 or aws:kms')
+    return value
+
+
+# Checked by hand, because a union would answer with one problem for each of its members.
+Encryption = Annotated[bool | Literal['AES256', 'aws:kms'], BeforeValidator(_is_encryption)]
 DeletePolicy = Literal['propagate', 'tombstone', 'local']
 
 
@@ -64,7 +74,7 @@ class NamespaceKeys(Model):
     on_remote_error: Literal['fail', 'partial'] = Field(default='fail', description=(
         'A listing whose remote part cannot be had is answered 503 (`fail`) or with the local part and '
         '`X-1space-Partial` (`partial`).'))
-    delete_policy: DeletePolicy = Field(default='propagate', description=(
+    delete_policy: DeletePolicy = Field(default='propagate', json_schema_extra=SEE_RIGHT, description=(
         'What a user\'s DELETE means. `propagate`: at the remote too. `tombstone`: it stays deleted here and the '
         'remote keeps its copy. `local`: only the local object. Default: for a sync mapping `propagate` when '
         '`propagate_delete` is true, else `tombstone`; for a migration `tombstone`.'))
@@ -118,7 +128,7 @@ class Target(Model):
     custom_prefix: str | None = Field(default=None, description=(
         'S3: objects are stored as `custom_prefix/object`, or as `object` when it is empty. Account and container are '
         'then not in the key. Without it: `hash/account/container/object`.'))
-    encryption: bool | Literal['AES256', 'aws:kms'] = Field(default=True, description=(
+    encryption: Encryption = Field(default=True, description=(
         'S3: server-side encryption. true: `AES256` on Amazon, nothing elsewhere; false: none asked for; `AES256` or '
         '`aws:kms`: asked for everywhere.'))
     kms_key_id: Text | None = Field(default=None, description=(
@@ -175,6 +185,8 @@ class Mapping(NamespaceKeys, Shunt, SharedKeys, Expiry, Target, Deletes, Source)
     """One entry of ``containers``; see the base classes for its keys."""
 
     remote: Remote = Field(json_schema_extra=INTERNAL)
+    of_all_containers: bool = Field(default=False, json_schema_extra=INTERNAL)
+    """Set by ``for_container``: one container of a ``/*`` mapping, so that its Swift target is created when missing."""
 
     @model_validator(mode='before')
     @classmethod
@@ -204,6 +216,13 @@ class Mapping(NamespaceKeys, Shunt, SharedKeys, Expiry, Target, Deletes, Source)
     def all_containers(self) -> bool:
         """Whether this stands for every container of the account."""
         return self.container == ANY
+
+    @property
+    def server_side_encryption(self) -> str | None:
+        """What an S3 PUT asks for: ``AES256``, ``aws:kms``, or None for no header at all."""
+        if isinstance(self.encryption, str):
+            return self.encryption
+        return 'AES256' if self.encryption and self.remote.is_amazon else None
 
     @cached_property
     def criteria(self) -> Criteria:
@@ -237,4 +256,5 @@ class Mapping(NamespaceKeys, Shunt, SharedKeys, Expiry, Target, Deletes, Source)
         if remote.protocol == 'swift':
             remote = remote.model_copy(update={'bucket': remote.bucket + container})
         values = {name: getattr(self, name) for name in type(self).model_fields}
-        return Mapping.model_construct(**{**values, 'container': container, 'remote': remote})
+        values.update(container=container, remote=remote, of_all_containers=True)
+        return Mapping.model_construct(**values)

@@ -67,17 +67,29 @@ def _walk(raw: Any, path: str, depth: int, problems: list[Problem]) -> bool:
     if isinstance(raw, dict):
         for key in getattr(raw, 'duplicates', ()):
             problems.append(Problem(join(path, key), 'is given twice'))
-        for key in [key for key in raw if not isinstance(key, str)]:
+        for key in [key for key in raw if not isinstance(key, str) or not _is_unicode(key)]:
             problems.append(Problem(path, 'has a key that is not text (put it in quotes)'))
             del raw[key]
         return all(_walk(value, join(path, key), depth + 1, problems) for key, value in raw.items())
     if isinstance(raw, list):
         return all(_walk(value, f'{path}[{n}]', depth + 1, problems) for n, value in enumerate(raw))
+    if isinstance(raw, str) and not _is_unicode(raw):
+        problems.append(Problem(path, 'holds half of a surrogate pair, which is no text'))
+    return True
+
+
+def _is_unicode(key: str) -> bool:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
     return True
 
 
 def join(path: str, key: str) -> str:
-    """Path of a key below a path."""
+    """Path of a key below a path. A key that would upset a terminal is quoted."""
+    if not key.isprintable():
+        key = ascii(key)
     return f'{path}.{key}' if path else key
 
 

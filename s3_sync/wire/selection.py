@@ -20,7 +20,7 @@ import fnmatch
 import re
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -246,18 +246,19 @@ def _find_header(meta: ObjectMeta, name: str) -> str | None:
     if name.startswith(USER_PREFIX):
         short = name[len(USER_PREFIX):]
         return next((v for k, v in meta.user_metadata.items() if fold(k) == short), None)
-    found = meta.sysmeta.get(name)
-    if found is None:
-        found = meta.headers.get(name)
-    if found is None and name == 'content-type':
-        found = meta.content_type
-    if found is None and name == 'etag':
-        found = meta.etag
-    if found is None and name == 'content-length':
-        found = str(meta.size)
-    if found is None and name == 'x-delete-at' and meta.delete_at is not None:
-        found = str(meta.delete_at)
+    found = meta.sysmeta.get(name, meta.headers.get(name))
+    if found is None and name in _FROM_FIELDS:
+        found = _FROM_FIELDS[name](meta)
     return found
+
+
+_FROM_FIELDS: dict[str, Callable[[ObjectMeta], str | None]] = {
+    'content-type': lambda meta: meta.content_type,
+    'etag': lambda meta: meta.etag or None,
+    'content-length': lambda meta: str(meta.size),
+    'x-delete-at': lambda meta: None if meta.delete_at is None else str(meta.delete_at),
+}
+"""Headers that readers of disks know as fields only."""
 
 
 # -- parsing ----------------------------------------------------------------------------
