@@ -1,0 +1,1 @@
+"""What must happen to an object (decide) and making it happen (apply)."""
