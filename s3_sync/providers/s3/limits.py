@@ -1,0 +1,18 @@
+"""What S3 cannot hold, said before anything is sent."""
+from __future__ import annotations
+
+from s3_sync.base_sync import Capabilities
+from s3_sync.errors import LimitExceeded
+
+
+def check_limits(key: str, size: int, capabilities: Capabilities) -> None:
+    """LimitExceeded (``key-too-long``, ``key-not-utf-8``, ``too-large``) with the numbers."""
+    try:
+        length = len(key.encode())
+    except UnicodeEncodeError as error:
+        raise LimitExceeded('the name is not valid UTF-8', reason='key-not-utf-8') from error
+    if length > capabilities.max_key_bytes:
+        raise LimitExceeded(f'the key has {length} bytes, the store takes {capabilities.max_key_bytes}',
+                            reason='key-too-long')
+    if size > capabilities.max_put_bytes:
+        raise LimitExceeded(f'{size} bytes, one PUT takes {capabilities.max_put_bytes}', reason='too-large')

@@ -1,0 +1,94 @@
+"""What a mapping says about S3, in the words of S3."""
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping as Dict
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+from s3_sync.base_sync import Capabilities
+from s3_sync.clock import Clock
+from s3_sync.config.mapping import Mapping
+from s3_sync.providers.s3.client import Client
+from s3_sync.providers.s3.credentials import ChainCredentials, CredentialSource, FixedCredentials
+from s3_sync.providers.s3.endpoint import Endpoint
+from s3_sync.providers.s3.signing import Credentials
+from s3_sync.providers.s3.transport import Transport
+
+KEYS_PER_BATCH = 1000
+NAMES_PER_BATCH = KEYS_PER_BATCH // 3
+"""Object, manifest and side object of each name are deleted together."""
+GOOGLE_AGENT = 'CloudSync/5.0 (GPN:SwiftStack) swift-s3-sync'
+META_PREFIX_BYTES = len('x-amz-meta-')
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """How objects are written."""
+
+    encryption: Dict[str, str] = field(default_factory=dict)
+    """Headers of every write."""
+    uploads: Dict[str, str] = field(default_factory=dict)
+    """Further headers of uploads: storage class and tags."""
+    kms: bool = False
+    metadata_per_name: int = 0
+    """What the store counts for each metadata name beside its bytes."""
+
+
+def store_settings(mapping: Mapping, endpoint: Endpoint) -> StoreSettings:
+    encryption: dict[str, str] = {}
+    kms = mapping.kms_key_id is not None or mapping.encryption == 'aws:kms'
+    if kms:
+        encryption['x-amz-server-side-encryption'] = 'aws:kms'
+        if mapping.kms_key_id:
+            encryption['x-amz-server-side-encryption-aws-kms-key-id'] = mapping.kms_key_id
+    elif mapping.encryption == 'AES256' or (mapping.encryption is True and endpoint.flavour == 'aws'):
+        encryption['x-amz-server-side-encryption'] = 'AES256'
+    uploads: dict[str, str] = {}
+    if mapping.storage_class:
+        uploads['x-amz-storage-class'] = mapping.storage_class
+    if mapping.tags:
+        uploads['x-amz-tagging'] = urlencode(mapping.tags)
+    # AWS counts names without the common prefix; MinIO counts it, so the careful sum is used elsewhere.
+    return StoreSettings(encryption, uploads, kms, 0 if endpoint.flavour == 'aws' else META_PREFIX_BYTES)
+
+
+def capabilities(mapping: Mapping, endpoint: Endpoint, *, conditional: tuple[bool, bool],
+                 ordered: bool) -> Capabilities:
+    """``conditional``: whether PUT honours If-None-Match and If-Match, as far as known."""
+    google = endpoint.flavour == 'google'
+    return Capabilities(
+        create_only=conditional[0], conditional_overwrite=conditional[1], ordered_listing=ordered,
+        conditional_delete=endpoint.flavour == 'aws', etag_is_md5=not store_settings(mapping, endpoint).kms,
+        update_moves_data=True, bucket_expiry=not google, batch_delete=1 if google else NAMES_PER_BATCH)
+
+
+def conditional_put(mapping: Mapping, endpoint: Endpoint) -> tuple[bool, bool] | None:
+    """What is known without asking the endpoint; None: it has to be probed."""
+    if endpoint.flavour == 'google' or mapping.remote.conditional_put == 'never':
+        return False, False
+    if endpoint.flavour == 'aws' or mapping.remote.conditional_put == 'always':
+        return True, True
+    return None
+
+
+def make_endpoint(mapping: Mapping) -> Endpoint:
+    remote = mapping.remote
+    region = remote.region
+    if region is None and not remote.endpoint:
+        region = os.environ.get('AWS_REGION') or os.environ.get('AWS_DEFAULT_REGION')
+    return Endpoint.parse(remote.endpoint, region=region, path_style=remote.path_style)
+
+
+def make_client(mapping: Mapping, endpoint: Endpoint, *, max_connections: int, clock: Clock) -> Client:
+    remote = mapping.remote
+    credentials: CredentialSource = ChainCredentials(clock)
+    if remote.identity is not None and remote.secret is not None:
+        token = remote.session_token.reveal() if remote.session_token else None
+        credentials = FixedCredentials(Credentials(remote.identity, remote.secret.reveal(), token))
+    return Client(
+        endpoint, credentials,
+        Transport(max_connections=max_connections, clock=clock, connect_seconds=min(10.0, mapping.remote_timeout),
+                  ca_file=remote.ca_file, verify=remote.verify_tls),
+        clock=clock, timeout=mapping.remote_timeout, v2=remote.signature == 'v2',
+        user_agent=GOOGLE_AGENT if endpoint.flavour == 'google' else 'swift-s3-sync')

@@ -1,0 +1,236 @@
+"""Pooled connections to a store: bounded, kept alive, over TLS and proxies.
+
+Works under eventlet's green sockets and under plain ones. The environment's
+``http_proxy``, ``https_proxy`` and ``no_proxy`` are honoured.
+"""
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import socket
+import ssl
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
+
+from s3_sync.clock import Clock
+from s3_sync.concurrency import Semaphore
+from s3_sync.errors import ConnectionFailed
+from s3_sync.providers.s3.http import (
+    BUFFERED_BODY_BYTES,
+    EXPECT_BYTES,
+    Connection,
+    NoAnswer,
+    Response,
+)
+from s3_sync.streams import Body
+
+CONNECT_SECONDS = 10.0
+MAX_IDLE_SECONDS = 45.0
+"""Stores close idle connections after a minute or less; older ones are not worth the failed try."""
+WAIT_FOR_CONNECTION_SECONDS = 600.0
+
+
+class Origin(NamedTuple):
+    """Where a connection leads."""
+
+    scheme: str
+    host: str
+    """Without brackets."""
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    host: str
+    port: int
+    authorization: str = field(default='', repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> Proxy:
+        parts = urlsplit(url if '://' in url else f'http://{url}')
+        authorization = ''
+        if parts.username is not None:
+            pair = f'{unquote(parts.username)}:{unquote(parts.password or "")}'
+            authorization = 'Basic ' + base64.b64encode(pair.encode()).decode()
+        return cls(parts.hostname or '', parts.port or 3128, authorization)
+
+    def headers(self) -> dict[str, str]:
+        return {'proxy-authorization': self.authorization} if self.authorization else {}
+
+
+class Transport:
+    """Sends requests and hands out answers. ``close`` when done; shared by all green threads."""
+
+    def __init__(self, *, max_connections: int, clock: Clock, connect_seconds: float = CONNECT_SECONDS,
+                 ca_file: str | None = None, verify: bool = True) -> None:
+        self._slots = Semaphore(max_connections)
+        self._idle: dict[Origin, list[Connection]] = {}
+        self._clock = clock
+        self._connect_seconds = connect_seconds
+        self._ca_file = ca_file
+        self._verify = verify
+        self._tls: ssl.SSLContext | None = None
+        self._asks_first = True
+        self._max_idle = max_connections
+        self._proxies = {k: Proxy.parse(v) for k, v in getproxies_environment().items() if k in ('http', 'https')}
+
+    def send(self, origin: Origin, method: str, target: str, headers: dict[str, str], body: Body | None, *,
+             timeout: float, bounded: bool = True) -> Response:
+        """One request; the answer's body is still unread.
+
+        ``target`` is path and query as sent, ``headers`` without Host's framing
+        headers. A kept-alive connection that was closed before any byte of the
+        answer is replaced once. ``bounded`` False takes no place of the pool: for
+        the small read that a caller needs while it holds a connection.
+        """
+        proxy = self._proxy(origin) if origin.scheme == 'http' else None
+        if proxy is not None:
+            target = f'http://{headers["host"]}{target}'
+            headers = {**headers, **proxy.headers()}
+        request = Request(method, target, headers, body)
+        if bounded and not self._slots.acquire(timeout=WAIT_FOR_CONNECTION_SECONDS):
+            raise ConnectionFailed('all connections stayed busy')
+        try:
+            if (conn := self._kept(origin)) is not None:
+                with contextlib.suppress(NoAnswer):
+                    return self._exchange(conn, origin, request, timeout, bounded)
+                if body is not None:
+                    body.rewind()
+            try:
+                return self._exchange(self._connect(origin, timeout), origin, request, timeout, bounded)
+            except NoAnswer as error:
+                raise ConnectionFailed(f'{origin.host}: connection closed without an answer: {error}') from error
+        except BaseException:
+            if bounded:
+                self._slots.release()
+            raise
+
+    def close(self) -> None:
+        idle, self._idle = self._idle, {}
+        for connections in idle.values():
+            for conn in connections:
+                conn.close()
+
+    # -- one exchange -----------------------------------------------------------------
+
+    def _exchange(self, conn: Connection, origin: Origin, request: Request, timeout: float,
+                  bounded: bool) -> Response:
+        try:
+            conn.set_timeout(timeout)
+            status, headers = self._roundtrip(conn, request)
+        except BaseException:
+            conn.close()
+            raise
+
+        def release(done: Connection, reusable: bool) -> None:
+            idle = self._idle.setdefault(origin, [])
+            if reusable and len(idle) < self._max_idle:
+                done.idle_since = self._clock.monotonic()
+                idle.append(done)
+            else:
+                done.close()
+            if bounded:
+                self._slots.release()
+        return Response(conn, status, headers, head_only=request.method == 'HEAD', release=release)
+
+    def _roundtrip(self, conn: Connection, request: Request) -> tuple[int, dict[str, str]]:
+        body = request.body
+        if body is None or body.size <= BUFFERED_BODY_BYTES:
+            conn.send(request.head() + (b''.join(body) if body is not None else b''))
+            return conn.read_head()
+        if body.size >= EXPECT_BYTES and self._asks_first:
+            conn.send(request.head({'expect': '100-continue'}))
+            if conn.wait_continue():
+                status, headers = conn.read_head(stop_at_continue=True)
+                if status != 100:
+                    headers['connection'] = 'close'  # the body was announced and will not come
+                    return status, headers
+            else:
+                self._asks_first = False  # so that no later body waits in vain
+        else:
+            conn.send(request.head())
+        whole = conn.send_body(body, body.size)
+        status, headers = conn.read_head()
+        if not whole:
+            headers['connection'] = 'close'
+        return status, headers
+
+    # -- connections ------------------------------------------------------------------
+
+    def _kept(self, origin: Origin) -> Connection | None:
+        connections = self._idle.get(origin)
+        oldest = self._clock.monotonic() - MAX_IDLE_SECONDS
+        while connections:
+            conn = connections.pop()
+            if conn.idle_since >= oldest:
+                return conn
+            conn.close()
+        return None
+
+    def _connect(self, origin: Origin, timeout: float) -> Connection:
+        proxy = self._proxy(origin)
+        host, port = (proxy.host, proxy.port) if proxy else (origin.host, origin.port)
+        sock: socket.socket | None = None
+        try:
+            sock = socket.create_connection((host, port), min(timeout, self._connect_seconds))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if origin.scheme == 'https':
+                if proxy:
+                    _tunnel(sock, origin, proxy)
+                sock = self._tls_context().wrap_socket(sock, server_hostname=origin.host)
+            return Connection(sock, timeout=timeout)
+        except BaseException as error:
+            if sock is not None:
+                with contextlib.suppress(OSError):
+                    sock.close()
+            if isinstance(error, (OSError, NoAnswer)):
+                raise ConnectionFailed(f'cannot connect to {host}:{port}: {error}') from error
+            raise
+
+    def _proxy(self, origin: Origin) -> Proxy | None:
+        proxy = self._proxies.get(origin.scheme)
+        return None if proxy is None or proxy_bypass_environment(origin.host) else proxy
+
+    def _tls_context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = ssl.create_default_context(cafile=self._ca_file or os.environ.get('AWS_CA_BUNDLE'))
+            if not self._verify:
+                self._tls.check_hostname = False
+                self._tls.verify_mode = ssl.CERT_NONE
+        return self._tls
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What goes out."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: Body | None = None
+
+    def head(self, more: dict[str, str] | None = None) -> bytes:
+        """The head as bytes. ValueError when a value would break out of its line."""
+        lines = [f'{self.method} {self.target} HTTP/1.1']
+        lines += [f'{name}: {value}' for name, value in self.headers.items()]
+        lines += [f'{name}: {value}' for name, value in (more or {}).items()]
+        if self.body is not None or self.method in ('PUT', 'POST'):
+            lines.append(f'content-length: {self.body.size if self.body is not None else 0}')
+        head = '\r\n'.join(lines).encode()
+        if head.count(b'\n') != len(lines) - 1 or head.count(b'\r') != len(lines) - 1:
+            raise ValueError('line break in a request header')
+        return head + b'\r\n\r\n'
+
+
+def _tunnel(sock: socket.socket, origin: Origin, proxy: Proxy) -> None:
+    """CONNECT through a proxy; ConnectionFailed when it refuses."""
+    host = f'[{origin.host}]' if ':' in origin.host else origin.host
+    target = f'{host}:{origin.port}'
+    conn = Connection(sock, timeout=CONNECT_SECONDS)
+    conn.send(Request('CONNECT', target, {'host': target, **proxy.headers()}).head())
+    status, _headers = conn.read_head()
+    if status != 200:
+        raise ConnectionFailed(f'proxy refuses to connect to {host}: {status}')

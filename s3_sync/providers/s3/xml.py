@@ -1,0 +1,53 @@
+"""The few XML documents S3 speaks, read without trust in who wrote them."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+from xml.sax.saxutils import escape
+
+from s3_sync.errors import TemporaryError
+
+NAMESPACE = 'http://s3.amazonaws.com/doc/2006-03-01/'
+MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
+
+
+def parse(data: bytes) -> Element:
+    """The root with all namespaces taken off. TemporaryError when it is not XML as S3 writes it."""
+    if b'<!' in data and (b'<!DOCTYPE' in data or b'<!ENTITY' in data):
+        raise TemporaryError('answer declares entities, which no store does', reason='malformed-answer')
+    try:
+        root = ElementTree.fromstring(data)  # noqa: S314  (no entities: checked above)
+    except ElementTree.ParseError as error:
+        raise TemporaryError(f'answer is not XML: {error}', reason='malformed-answer') from error
+    for element in root.iter():
+        element.tag = element.tag.rpartition('}')[2]
+    return root
+
+
+def error_of(data: bytes) -> tuple[str, str, Element | None]:
+    """Code, message and root of an ``<Error>`` document; empty strings when it is none."""
+    if b'<Error' not in data:
+        return '', '', None
+    try:
+        root = parse(data)
+    except TemporaryError:
+        return '', '', None
+    if root.tag != 'Error':
+        return '', '', None
+    return root.findtext('Code') or '', root.findtext('Message') or '', root
+
+
+def can_carry(key: str) -> bool:
+    """Whether XML 1.0 can express this key at all (it has no control characters, for one)."""
+    return all(c in '\t\n\r' or ' ' <= c <= '\ud7ff' or '\ue000' <= c <= '\ufffd' or c > '\uffff' for c in key)
+
+
+def delete_document(keys: Iterable[str]) -> bytes:
+    """Body of DeleteObjects, quiet."""
+    objects = ''.join(f'<Object><Key>{escape(k, _LINE_ENDS)}</Key></Object>' for k in keys)
+    return (f'<?xml version="1.0" encoding="UTF-8"?><Delete xmlns="{NAMESPACE}">'
+            f'<Quiet>true</Quiet>{objects}</Delete>').encode()
+
+
+_LINE_ENDS = {'\r': '&#13;', '\n': '&#10;', '\t': '&#9;'}

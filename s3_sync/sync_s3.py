@@ -1,0 +1,210 @@
+"""One bucket of Amazon S3, Google Cloud Storage (interoperability) or a store that speaks S3.
+
+The parts are in ``s3_sync.providers.s3``; this class is what the rest of the
+project sees of them.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from s3_sync.base_sync import NO_CONDITION, BaseSync, ProviderResponse, RemoteObject
+from s3_sync.clock import Clock, SystemClock
+from s3_sync.config.mapping import Mapping as MappingConfig
+from s3_sync.errors import BucketNotFound, NotFound
+from s3_sync.metrics import Metrics
+from s3_sync.providers.s3 import settings
+from s3_sync.providers.s3.batch import Deleter
+from s3_sync.providers.s3.lifecycle import Lifecycle
+from s3_sync.providers.s3.limits import check_limits
+from s3_sync.providers.s3.listing import Listing
+from s3_sync.providers.s3.objects import DEFAULT_TYPE, Objects, Place, condition_headers, require, whole_size
+from s3_sync.providers.s3.probe import probe_conditional_put
+from s3_sync.providers.s3.shunt import ShuntDoor
+from s3_sync.providers.s3.side_objects import DAMAGED_KEY, SideObjects
+from s3_sync.streams import Body
+from s3_sync.types import BucketPage, Condition, ListingPage, ObjectMeta, PutResult, ShuntRequest
+from s3_sync.wire.keys import KeyScheme
+from s3_sync.wire.s3_headers import MetadataPlan, meta_from_s3, plan_metadata
+from s3_sync.wire.swift_headers import SIDE_OBJECT_KEY
+
+
+class SyncS3(BaseSync):
+    """See BaseSync for the promises. ``mapping`` names one container, never ``/*``."""
+
+    def __init__(self, mapping: MappingConfig, *, max_connections: int = 10, clock: Clock | None = None,
+                 metrics: Metrics | None = None) -> None:
+        if '/' in mapping.container:
+            raise ValueError(f'a provider is for one container, not {mapping.container!r}')
+        clock = clock or SystemClock()
+        self._mapping = mapping
+        self._bucket = mapping.remote.bucket
+        self._endpoint = settings.make_endpoint(mapping)
+        self._scheme = KeyScheme(mapping.account, mapping.container, mapping.custom_prefix)
+        self._store = settings.store_settings(mapping, self._endpoint)
+        self._client = settings.make_client(mapping, self._endpoint, max_connections=max_connections, clock=clock)
+        self._objects = Objects(self._client, encryption=self._store.encryption, etag_is_md5=not self._store.kms)
+        self._sides = SideObjects(self._objects)
+        self._listing = Listing(self._client, self._scheme)
+        self._deleter = Deleter(self._client, self._objects)
+        self._door = ShuntDoor(self, self._objects, self._sides, self._scheme, self._bucket, clock)
+        known = settings.conditional_put(mapping, self._endpoint)
+        self.needs_probe = known is None
+        """Whether nobody knows yet if conditional PUTs are honoured: ``probe_conditional_put`` finds out."""
+        self.set_conditional_put(*(known or (False, False)))
+
+    def set_conditional_put(self, create_only: bool, conditional_overwrite: bool) -> None:
+        """What a probe of this endpoint found, here or in another process."""
+        self._objects.conditional = (create_only, conditional_overwrite)
+        self.capabilities = settings.capabilities(
+            self._mapping, self._endpoint, conditional=self._objects.conditional, ordered=self._listing.ordered)
+
+    # -- account and bucket -------------------------------------------------------------
+
+    def head_account(self) -> Mapping[str, str]:
+        buckets = self._listing.buckets(marker='', limit=None, prefix='').entries
+        return {'x-account-container-count': str(len(buckets))}
+
+    def list_buckets(self, *, marker: str = '', limit: int | None = None, prefix: str = '') -> BucketPage:
+        return self._listing.buckets(marker=marker, limit=limit, prefix=prefix)
+
+    def head_bucket(self, *, bucket: str | None = None) -> Mapping[str, str]:
+        return self._objects.head_bucket(bucket or self._bucket)
+
+    def list_objects(self, *, marker: str = '', limit: int | None = None, prefix: str = '', delimiter: str = '',
+                     bucket: str | None = None) -> ListingPage:
+        page = self._listing.page(bucket or self._bucket, marker=marker, limit=limit, prefix=prefix,
+                                  delimiter=delimiter)
+        if self.capabilities.ordered_listing != self._listing.ordered:
+            self.capabilities = replace(self.capabilities, ordered_listing=self._listing.ordered)
+        return page
+
+    # -- objects ------------------------------------------------------------------------
+
+    def head_object(self, key: str, *, bucket: str | None = None) -> ObjectMeta:
+        meta = self._objects.head(self._place(key, bucket), key)
+        side = self._side(key, bucket)
+        self._sides.remember(side, meta)
+        return self._sides.restored_or_damaged(side, meta)
+
+    def get_object(self, key: str, *, bucket: str | None = None, byte_range: tuple[int, int | None] | None = None,
+                   condition: Condition = NO_CONDITION) -> RemoteObject:
+        headers = condition_headers(condition)
+        if byte_range is not None:
+            first, last = byte_range
+            headers['range'] = f'bytes={first}-{"" if last is None else last}'
+        response = self._objects.open('GET', self._place(key, bucket), headers=headers)
+        try:
+            meta = self._sides.restored(self._side(key, bucket), meta_from_s3(
+                key, response.headers, size=whole_size(response.headers)))
+        except BaseException:
+            response.close()
+            raise
+        return RemoteObject(meta, response, response.status, response.headers.get('content-range', ''))
+
+    def put_object(self, key: str, body: Body, meta: ObjectMeta, *, bucket: str | None = None,
+                   condition: Condition = NO_CONDITION) -> PutResult:
+        plan = self._plan(meta)
+        with self._sides.around_put(self._side(key, bucket), plan.side):
+            return self._objects.put(self._place(key, bucket), body, plan.headers, md5=meta.content_md5,
+                                     condition=condition)
+
+    def post_object(self, key: str, meta: ObjectMeta, *, bucket: str | None = None,
+                    condition: Condition = NO_CONDITION) -> PutResult:
+        current = self._objects.head(self._place(key, bucket), key)
+        require(condition, current.etag, key)
+        self._sides.remember(self._side(key, bucket), current)
+        return self._copy(key, bucket, meta, current)
+
+    def delete_object(self, key: str, *, bucket: str | None = None, condition: Condition = NO_CONDITION) -> bool:
+        place = self._place(key, bucket)
+        try:
+            current: ObjectMeta | None = self._objects.head(place, key)
+        except BucketNotFound:
+            raise
+        except NotFound:
+            current = None
+        require(condition, current.etag if current else '', key)
+        belongings = [self._scheme.manifest_key(key), self._scheme.side_key(key)]
+        if current is not None:
+            guarded = condition.if_match is not None and self.capabilities.conditional_delete
+            self._objects.delete(place, if_match=current.etag if guarded else None)
+            # Of a key found missing both are removed unseen: a crash may have come between.
+            belongings = [key for key, needed in zip(
+                belongings, (current.large_object, SIDE_OBJECT_KEY in current.sysmeta), strict=True) if needed]
+        for error in self._deleter.delete(place.bucket, belongings).values():
+            raise error
+        return current is not None
+
+    # -- what the sync engine calls -------------------------------------------------------
+
+    def upload_object(self, body: Body, meta: ObjectMeta, *, condition: Condition = NO_CONDITION) -> PutResult:
+        check_limits(self._scheme.key(meta.name), body.size, self.capabilities)
+        plan = self._plan(meta)
+        with self._sides.around_put(self._side(meta.name), plan.side):
+            return self._objects.put(self._place(meta.name), body, {**plan.headers, **self._store.uploads},
+                                     md5=meta.content_md5, condition=condition)
+
+    def update_metadata(self, meta: ObjectMeta, remote: ObjectMeta) -> PutResult:
+        self._sides.remember(self._side(meta.name), remote)
+        return self._copy(meta.name, None, meta, remote)
+
+    def delete_objects(self, keys: Sequence[str]) -> dict[str, Exception | None]:
+        scheme = self._scheme
+        groups = {name: (scheme.key(name), scheme.manifest_key(name), scheme.side_key(name)) for name in keys}
+        failed = self._deleter.delete(self._bucket, [key for group in groups.values() for key in group])
+        return {name: next((failed[key] for key in group if key in failed), None) for name, group in groups.items()}
+
+    def apply_container(self, headers: Mapping[str, str]) -> None:
+        if self.capabilities.bucket_expiry:
+            Lifecycle(self._client, self._bucket, self._scheme).apply(
+                self._mapping.remote_delete_after, self._mapping.remote_delete_after_addition)
+
+    def comparable(self, meta: ObjectMeta) -> tuple[object, ...]:
+        kept = self._plan(meta).kept
+        return (kept.content_type or DEFAULT_TYPE, dict(kept.headers), dict(kept.user_metadata), kept.delete_at,
+                meta.sysmeta.get(DAMAGED_KEY))
+
+    def probe_conditional_put(self) -> tuple[bool, bool]:
+        """Find out by experiment what PUT honours (If-None-Match, If-Match), and take it over."""
+        found = probe_conditional_put(self._objects, self._bucket, self._scheme)
+        self.needs_probe = False
+        self.set_conditional_put(*found)
+        return found
+
+    # -- what the shunt calls -----------------------------------------------------------
+
+    def shunt_object(self, request: ShuntRequest) -> ProviderResponse:
+        return self._door.read(request)
+
+    def shunt_post(self, request: ShuntRequest) -> ProviderResponse:
+        return self._door.post(request)
+
+    def shunt_delete(self, request: ShuntRequest) -> ProviderResponse:
+        return self._door.delete(request)
+
+    # -- life -------------------------------------------------------------------------
+
+    def location(self, *, bucket: str | None = None) -> str:
+        return ';'.join(filter(None, (self._endpoint.location, bucket or self._bucket, self._scheme.prefix)))
+
+    def close(self) -> None:
+        self._client.close()
+
+    # -- shared -----------------------------------------------------------------------
+
+    def _place(self, name: str, bucket: str | None = None) -> Place:
+        return Place(bucket or self._bucket, self._scheme.key(name))
+
+    def _side(self, name: str, bucket: str | None = None) -> Place:
+        return Place(bucket or self._bucket, self._scheme.side_key(name))
+
+    def _plan(self, meta: ObjectMeta) -> MetadataPlan:
+        if self._store.kms and not meta.source_etag:
+            meta = replace(meta, source_etag=meta.content_md5)
+        return plan_metadata(meta, limit=self.capabilities.max_metadata_bytes, per_name=self._store.metadata_per_name)
+
+    def _copy(self, key: str, bucket: str | None, meta: ObjectMeta, current: ObjectMeta) -> PutResult:
+        plan = self._plan(replace(meta, source_etag=meta.source_etag or current.source_etag))
+        with self._sides.around_put(self._side(key, bucket), plan.side):
+            return self._objects.copy_onto_itself(self._place(key, bucket), plan.headers, current)
