@@ -195,6 +195,16 @@ class SwiftCluster:
         for index in range(len(self.nodes)) if node is None else (node,):
             self._run_daemon(f'{daemon}-{index}', daemon, f'{kind}-server-{index}.conf', options)
 
+    def expire_objects(self) -> None:
+        """Remove what has expired. The queue's containers must be known to their account first."""
+        self.run_once('container-updater')
+        self.run_once('object-expirer')
+
+    def replicate(self) -> None:
+        """One pass of all replicators on every node."""
+        for daemon in ('account-replicator', 'container-replicator', 'object-replicator'):
+            self.run_once(daemon)
+
     def _run_daemon(self, name: str, daemon: str, conf: str, options: Sequence[str]) -> None:
         self._processes.run_once(name, [*_swift_command(daemon), str(self.swift_dir / conf), 'once', *options],
                                  env=self._environment())
