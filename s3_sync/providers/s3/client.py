@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 from s3_sync.clock import Clock
 from s3_sync.errors import ConnectionFailed, ProviderError, SourceUnavailable
+from s3_sync.providers.http import BUFFERED_BODY_BYTES, Response
 from s3_sync.providers.s3 import xml
 from s3_sync.providers.s3.credentials import CredentialSource
 from s3_sync.providers.s3.endpoint import Endpoint
 from s3_sync.providers.s3.errors import EXPIRED, SKEWED, classify, retry_after_seconds, scrubbed
-from s3_sync.providers.s3.http import BUFFERED_BODY_BYTES, Response
 from s3_sync.providers.s3.signing import (
     EMPTY_SHA256,
     UNSIGNED,
@@ -27,7 +27,7 @@ from s3_sync.providers.s3.signing import (
     quote_path,
     quote_query,
 )
-from s3_sync.providers.s3.transport import Transport
+from s3_sync.providers.transport import Transport
 from s3_sync.streams import Body, BytesBody
 from s3_sync.timestamps import http_date_seconds
 

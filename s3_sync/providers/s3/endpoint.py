@@ -7,7 +7,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from s3_sync.providers.s3.signing import quote_path
-from s3_sync.providers.s3.transport import Origin
+from s3_sync.providers.transport import Origin
 
 DEFAULT_REGION = 'us-east-1'
 Flavour = Literal['aws', 'google', 'other']

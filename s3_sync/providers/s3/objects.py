@@ -16,9 +16,9 @@ from s3_sync.errors import (
     ProviderError,
     Unsupported,
 )
+from s3_sync.providers.http import Response
 from s3_sync.providers.s3 import xml
 from s3_sync.providers.s3.client import COPY_SECONDS, Call, Client
-from s3_sync.providers.s3.http import Response
 from s3_sync.providers.s3.signing import quote_path
 from s3_sync.streams import Body, BytesBody
 from s3_sync.types import Condition, ObjectMeta, PutResult

@@ -13,7 +13,7 @@ from s3_sync.providers.s3.client import Client
 from s3_sync.providers.s3.credentials import ChainCredentials, CredentialSource, FixedCredentials
 from s3_sync.providers.s3.endpoint import Endpoint
 from s3_sync.providers.s3.signing import Credentials
-from s3_sync.providers.s3.transport import Transport
+from s3_sync.providers.transport import Transport
 
 KEYS_PER_BATCH = 1000
 NAMES_PER_BATCH = KEYS_PER_BATCH // 3

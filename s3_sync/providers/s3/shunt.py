@@ -9,7 +9,7 @@ from swift.common.utils import Timestamp
 from s3_sync.base_sync import BaseSync, ProviderResponse
 from s3_sync.clock import Clock
 from s3_sync.errors import BucketNotFound, NotFound, PreconditionFailed, Unsupported
-from s3_sync.providers.s3.http import Response
+from s3_sync.providers.http import Response
 from s3_sync.providers.s3.objects import Objects, Place, whole_size
 from s3_sync.providers.s3.side_objects import SideObjects
 from s3_sync.timestamps import http_date

@@ -189,9 +189,11 @@ def parse_head(head: bytes) -> tuple[int, Headers]:
     headers: Headers = {}
     for line in lines[1:]:
         name, _, value = line.partition(':')
-        name, value = name.lower(), value.strip()
-        if not value.isascii():
-            value = text_of_header(value)
+        # Blanks and letters are judged on text, never on Latin-1: bytes of UTF-8 look like both there.
+        value = value.strip(' \t')
+        if not line.isascii():
+            name, value = text_of_header(name), text_of_header(value)
+        name = name.lower()
         headers[name] = f'{headers[name]}, {value}' if name in headers else value
     if version == 'HTTP/1.0' and headers.get('connection', '').lower() != 'keep-alive':
         headers['connection'] = 'close'

@@ -1,7 +1,7 @@
-"""Pooled connections to a store: bounded, kept alive, over TLS and proxies.
+"""Pooled connections to a remote: bounded, kept alive, over TLS and proxies.
 
-Works under eventlet's green sockets and under plain ones. The environment's
-``http_proxy``, ``https_proxy`` and ``no_proxy`` are honoured.
+Works in plain threads and, once the process is monkey-patched, in green ones.
+The environment's ``http_proxy``, ``https_proxy`` and ``no_proxy`` are honoured.
 """
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import contextlib
 import os
 import socket
 import ssl
+import threading
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from s3_sync.clock import Clock
-from s3_sync.concurrency import Semaphore
 from s3_sync.errors import ConnectionFailed
-from s3_sync.providers.s3.http import (
+from s3_sync.providers.http import (
     BUFFERED_BODY_BYTES,
     EXPECT_BYTES,
     Connection,
@@ -66,12 +66,13 @@ class Transport:
 
     def __init__(self, *, max_connections: int, clock: Clock, connect_seconds: float = CONNECT_SECONDS,
                  ca_file: str | None = None, verify: bool = True) -> None:
-        self._slots = Semaphore(max_connections)
+        self._slots = threading.Semaphore(max_connections)
         self._idle: dict[Origin, list[Connection]] = {}
         self._clock = clock
         self._connect_seconds = connect_seconds
         self._ca_file = ca_file
         self._verify = verify
+        self._closed = False
         self._tls: ssl.SSLContext | None = None
         self._asks_first = True
         self._max_idle = max_connections
@@ -109,6 +110,8 @@ class Transport:
             raise
 
     def close(self) -> None:
+        """Close what is idle; what is in use is closed when it comes back."""
+        self._closed = True
         idle, self._idle = self._idle, {}
         for connections in idle.values():
             for conn in connections:
@@ -127,7 +130,7 @@ class Transport:
 
         def release(done: Connection, reusable: bool) -> None:
             idle = self._idle.setdefault(origin, [])
-            if reusable and len(idle) < self._max_idle:
+            if reusable and not self._closed and len(idle) < self._max_idle:
                 done.idle_since = self._clock.monotonic()
                 idle.append(done)
             else:
@@ -161,14 +164,16 @@ class Transport:
     # -- connections ------------------------------------------------------------------
 
     def _kept(self, origin: Origin) -> Connection | None:
-        connections = self._idle.get(origin)
+        connections = self._idle.get(origin, [])
         oldest = self._clock.monotonic() - MAX_IDLE_SECONDS
-        while connections:
-            conn = connections.pop()
+        while True:
+            try:
+                conn = connections.pop()
+            except IndexError:  # asking first would be a race between threads
+                return None
             if conn.idle_since >= oldest:
                 return conn
             conn.close()
-        return None
 
     def _connect(self, origin: Origin, timeout: float) -> Connection:
         proxy = self._proxy(origin)
