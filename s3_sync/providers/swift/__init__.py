@@ -1,0 +1,1 @@
+"""OpenStack Swift as a remote: logging in, requests, metadata. ``s3_sync.sync_swift`` puts them together."""

@@ -1,0 +1,77 @@
+"""What Swift's statuses mean to us, and what the login library's exceptions do."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from keystoneauth1 import exceptions as keystone
+
+from s3_sync.errors import (
+    ChecksumMismatch,
+    ConnectionFailed,
+    Forbidden,
+    LimitExceeded,
+    NotFound,
+    NotModified,
+    PermanentError,
+    PreconditionFailed,
+    ProviderError,
+    TemporaryError,
+    Throttled,
+    Unsupported,
+)
+from s3_sync.timestamps import http_date_seconds
+
+MAX_TEXT = 200
+_THROTTLED = frozenset({429, 498, 503})
+"""498 is what the rate limiter of older proxies answers."""
+_TEMPORARY = {408: 'timeout', 409: 'conflict', 425: 'timeout', 499: 'connection', 507: 'full'}
+"""409: a newer version is on its way, or a container is being deleted; a later try meets a settled state."""
+
+
+def classify(what: str, status: int, *, text: str = '', retry_after: float | None = None) -> ProviderError:
+    """The error for an answer. ``what`` names the request, ``text`` is the beginning of the answer's body."""
+    said = ' '.join(text.split())[:MAX_TEXT]
+    message = f'{what}: {status} {said}'.rstrip()
+    plain: dict[int, type[ProviderError]] = {
+        304: NotModified, 401: Forbidden, 403: Forbidden, 404: NotFound, 412: PreconditionFailed,
+        405: Unsupported, 501: Unsupported, 422: ChecksumMismatch}
+    if status in plain:
+        return plain[status](message, status=status)
+    if status in _THROTTLED:
+        return Throttled(message, status=status, retry_after=retry_after)
+    if status in _TEMPORARY or status >= 500:
+        return TemporaryError(message, status=status, reason=_TEMPORARY.get(status, 'server-error'),
+                              retry_after=retry_after)
+    if status == 413:
+        # Also the answer of quotas; neither goes away by sending again.
+        return LimitExceeded(message, status=status, reason='quota' if 'quota' in said.lower() else 'too-large')
+    if status == 416:
+        return PermanentError(message, status=status, reason='range')
+    return PermanentError(message, status=status)
+
+
+def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:
+    """How long the remote asks to wait: seconds, or an HTTP date seen from ``now``."""
+    text = headers.get('retry-after', '').strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    when = http_date_seconds(text)
+    return None if when is None else max(0.0, when - now)
+
+
+def classify_login(where: str, error: Any, now: float) -> ProviderError:
+    """The error for a login that failed. keystoneauth's messages hold no secrets."""
+    if isinstance(error, keystone.HttpError):
+        status = int(error.http_status or 0)
+        retry_after = float(getattr(error, 'retry_after', 0) or 0) or None
+        if status == 404:
+            return PermanentError(f'{where}: no authentication service there (404)', status=404, reason='login')
+        if status in (401, 403):
+            return Forbidden(f'{where}: login refused ({status})', status=status)
+        return classify(f'login at {where}', status, retry_after=retry_after)
+    if isinstance(error, keystone.ConnectionError | keystone.DiscoveryFailure):
+        return ConnectionFailed(f'{where}: cannot log in: {error}')
+    if isinstance(error, keystone.CatalogException | keystone.EndpointNotFound):
+        return PermanentError(f'{where}: the catalogue names no object store: {error}', reason='login')
+    return PermanentError(f'{where}: cannot log in: {error}', reason='login')

@@ -1,0 +1,93 @@
+"""What a Swift cluster takes: its constraints, and making metadata fit them."""
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from s3_sync.errors import LimitExceeded
+from s3_sync.types import ObjectMeta
+from s3_sync.wire.swift_headers import DATA_TIME_KEY, META_TIME_KEY, SOURCE_ETAG_KEY, provenance_metadata
+
+GIVES_WAY = (META_TIME_KEY, SOURCE_ETAG_KEY, DATA_TIME_KEY)
+"""Our own keys in the order in which they are left out where the user's metadata needs the room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Swift's constraints by their names in /info; the defaults are Swift's."""
+
+    max_file_size: int = 5 * 1024 ** 3 + 2
+    max_object_name_length: int = 1024
+    max_meta_name_length: int = 128
+    max_meta_value_length: int = 256
+    max_meta_count: int = 90
+    max_meta_overall_size: int = 4096
+    container_listing_limit: int = 10_000
+
+    @classmethod
+    def from_info(cls, document: bytes) -> Limits:
+        """Of a cluster's /info; what it does not tell is as Swift's defaults."""
+        try:
+            told = json.loads(document).get('swift', {})
+        except (ValueError, AttributeError):
+            return cls()
+        return cls(**{f.name: told[f.name] for f in fields(cls)
+                      if isinstance(told.get(f.name), int) and told[f.name] > 0})
+
+    def check_name(self, name: str) -> None:
+        size = len(name.encode('utf-8', 'surrogatepass'))
+        if size > self.max_object_name_length:
+            raise LimitExceeded(f'the name has {size} bytes, the target takes {self.max_object_name_length}',
+                                reason='name-too-long')
+
+    def check_size(self, size: int) -> None:
+        if size > self.max_file_size:
+            raise LimitExceeded(f'the object has {size} bytes, the target takes {self.max_file_size}',
+                                reason='too-large')
+
+    def own_keys(self, meta: ObjectMeta) -> dict[str, str]:
+        """Our own keys for ``meta``, as far as the user's leave room. LimitExceeded when those alone do not fit."""
+        user = sendable(meta.user_metadata)
+        self._check_user(user)
+        own = provenance_metadata(meta)
+        for key in GIVES_WAY:
+            if self._fits({**user, **own}):
+                break
+            own.pop(key, None)
+        return own
+
+    def _check_user(self, user: Mapping[str, str]) -> None:
+        for name, value in user.items():
+            if len(name.encode()) > self.max_meta_name_length or len(value.encode()) > self.max_meta_value_length:
+                raise LimitExceeded(f'metadata {name!r} is longer than the target takes', reason='metadata-too-large')
+        if not self._fits(user):
+            raise LimitExceeded(
+                f'{len(user)} metadata keys of {_size(user)} bytes: the target takes {self.max_meta_count} keys '
+                f'of {self.max_meta_overall_size} bytes', reason='metadata-too-large')
+
+    def _fits(self, metadata: Mapping[str, str]) -> bool:
+        return len(metadata) <= self.max_meta_count and _size(metadata) <= self.max_meta_overall_size
+
+
+DEFAULTS = Limits()
+
+
+def sendable(metadata: Mapping[str, str]) -> dict[str, str]:
+    """User metadata as HTTP headers carry it: no blanks around values, no empty ones.
+
+    LimitExceeded for what would break out of a header line.
+    """
+    kept = {}
+    for name, value in metadata.items():
+        if not name or any(c <= ' ' or c in ':\x7f' for c in name):
+            raise LimitExceeded(f'metadata name {name!r} cannot be a header', reason='metadata-not-allowed')
+        if any(c in '\r\n\x00' for c in value):
+            raise LimitExceeded(f'the value of metadata {name!r} holds line breaks', reason='metadata-not-allowed')
+        if text := value.strip(' \t'):
+            kept[name] = text
+    return kept
+
+
+def _size(metadata: Mapping[str, str]) -> int:
+    return sum(len(name.encode()) + len(value.encode()) for name, value in metadata.items())

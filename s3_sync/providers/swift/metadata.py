@@ -1,0 +1,62 @@
+"""Metadata of an object at a Swift target: as it is told, as it is sent, as it is compared."""
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+
+from s3_sync.errors import LimitExceeded
+from s3_sync.streams import Body
+from s3_sync.types import ObjectMeta
+from s3_sync.wire.swift_headers import meta_from_headers
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMeta(ObjectMeta):
+    """Metadata as the remote tells it: its expiry is the copy's own, no rule of the mapping applies to it."""
+
+
+_FIELDS = tuple(f.name for f in fields(ObjectMeta))
+
+
+def stored_meta(name: str, headers: Mapping[str, str]) -> StoredMeta:
+    """Of a HEAD or GET answer (lower-case names, Unicode values)."""
+    meta = meta_from_headers(name, headers)
+    return StoredMeta(*[getattr(meta, field) for field in _FIELDS])
+
+
+def sendable_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Content headers as HTTP carries them: no blanks around values, no empty ones. LimitExceeded on line breaks."""
+    if any(c in value for value in headers.values() for c in '\r\n\x00'):
+        raise LimitExceeded('a content header holds line breaks', reason='metadata-not-allowed')
+    return {k: text for k, v in headers.items() if (text := v.strip(' \t'))}
+
+
+def comparable_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """User metadata as Swift would have kept it."""
+    return {k: text for k, v in metadata.items() if (text := v.strip(' \t'))}
+
+
+class HashedBody:
+    """A body of unknown MD5, which is known once it has been sent."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self._digest = hashlib.md5(usedforsecurity=False)
+        self.size = body.size
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._digest = hashlib.md5(usedforsecurity=False)
+        for chunk in self._body:
+            self._digest.update(chunk)
+            yield chunk
+
+    def hexdigest(self) -> str:
+        """Of the bytes of the last iteration."""
+        return self._digest.hexdigest()
+
+    def rewind(self) -> None:
+        self._body.rewind()
+
+    def close(self) -> None:
+        self._body.close()

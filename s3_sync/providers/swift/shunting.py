@@ -1,0 +1,64 @@
+"""Clients' requests on their way through, and the answers on their way back: what passes, what is ours."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from swift.common.utils import Timestamp
+
+from s3_sync.types import CONTENT_HEADERS
+from s3_sync.wire.swift_headers import META_TIME_KEY, OWN_KEYS, USER_PREFIX
+
+READ_HEADERS = frozenset({'range', 'if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since',
+                          'x-1space-via', 'x-trans-id-extra'})
+READ_QUERY = frozenset({'multipart-manifest', 'part-number', 'limit', 'marker', 'end_marker', 'prefix', 'delimiter',
+                        'reverse', 'path', 'format'})
+_POST_HEADERS = frozenset({'content-type', 'x-delete-at', 'x-delete-after', 'x-remove-delete-at', 'x-1space-via',
+                           *CONTENT_HEADERS})
+_CONTAINER_POST_HEADERS = frozenset({'x-container-read', 'x-container-write', 'x-1space-via'})
+_CONTAINER_PREFIXES = ('x-container-meta-', 'x-remove-container-meta-')
+_HIDDEN = frozenset({
+    'connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'te', 'trailer', 'transfer-encoding',
+    'upgrade', 'x-trans-id', 'x-openstack-request-id', 'date', 'server', 'set-cookie', 'www-authenticate'})
+"""Hop-by-hop, or the remote's own business."""
+
+ANSWERS = frozenset({304, 404, 409, 412, 416})
+"""Statuses that are an answer to the client. Others (credentials, overload, breakdown) are raised."""
+
+
+def lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def read_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    return {k: v for k, v in lower(headers).items() if k in READ_HEADERS}
+
+
+def read_query(query: Mapping[str, str]) -> dict[str, str]:
+    return {k: v for k, v in query.items() if k in READ_QUERY}
+
+
+def post_headers(headers: Mapping[str, str], stored: Mapping[str, str], now: float) -> dict[str, str]:
+    """What an object POST of a client becomes: its metadata, our own keys as stored, the time of the change.
+
+    ``stored`` are the object's headers now: a POST replaces all of them, and
+    would take our provenance and a DLO's manifest with it.
+    """
+    sent = {k: v for k, v in lower(headers).items()
+            if k in _POST_HEADERS or (k.startswith(USER_PREFIX) and k[len(USER_PREFIX):] not in OWN_KEYS)}
+    kept = {USER_PREFIX + key: stored[USER_PREFIX + key] for key in OWN_KEYS if USER_PREFIX + key in stored}
+    if kept:
+        kept[USER_PREFIX + META_TIME_KEY] = Timestamp(now).internal
+    if 'x-object-manifest' in stored:
+        kept['x-object-manifest'] = stored['x-object-manifest']
+    return {**sent, **kept}
+
+
+def container_post_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    return {k: v for k, v in lower(headers).items()
+            if k in _CONTAINER_POST_HEADERS or k.startswith(_CONTAINER_PREFIXES)}
+
+
+def client_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """An answer's headers as a client of the merged namespace sees them."""
+    return {k: v for k, v in headers.items()
+            if k not in _HIDDEN and not (k.startswith(USER_PREFIX) and k[len(USER_PREFIX):] in OWN_KEYS)}

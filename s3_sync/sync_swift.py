@@ -1,0 +1,269 @@
+"""Another Swift cluster as the remote: one container, or one of those that a ``/*`` mapping creates there."""
+from __future__ import annotations
+
+from collections.abc import Mapping as Headers
+from dataclasses import replace
+
+from s3_sync.base_sync import NO_CONDITION, BaseSync, Capabilities, ProviderResponse, RemoteObject
+from s3_sync.clock import Clock, SystemClock
+from s3_sync.config import Mapping
+from s3_sync.errors import (
+    BucketNotFound,
+    ChecksumMismatch,
+    NotFound,
+    PermanentError,
+    ProviderError,
+    TemporaryError,
+    Unsupported,
+)
+from s3_sync.metrics import Metrics
+from s3_sync.providers.http import Response
+from s3_sync.providers.swift import expiry, listings, shunting
+from s3_sync.providers.swift.client import Call, SwiftClient, new_client
+from s3_sync.providers.swift.limits import DEFAULTS, sendable
+from s3_sync.providers.swift.metadata import HashedBody, StoredMeta, comparable_metadata, sendable_headers, stored_meta
+from s3_sync.streams import Body
+from s3_sync.types import (
+    BucketPage,
+    Condition,
+    ListingPage,
+    ObjectMeta,
+    PutResult,
+    ShuntRequest,
+)
+from s3_sync.wire.swift_headers import USER_PREFIX, headers_for_put
+
+CAPABILITIES = Capabilities(
+    create_only=True, conditional_overwrite=False, conditional_delete=False, native_expiry=True,
+    container_metadata=True, max_key_bytes=DEFAULTS.max_object_name_length,
+    max_metadata_bytes=DEFAULTS.max_meta_overall_size, max_metadata_count=DEFAULTS.max_meta_count,
+    max_put_bytes=DEFAULTS.max_file_size)
+
+
+class SyncSwift(BaseSync):
+    """See ``BaseSync``. ``client`` is shared between the containers of one account by the factory."""
+
+    capabilities = CAPABILITIES
+
+    def __init__(self, mapping: Mapping, *, max_connections: int = 10, clock: Clock | None = None,
+                 metrics: Metrics | None = None, client: SwiftClient | None = None) -> None:
+        if '/' in mapping.remote.bucket or not mapping.remote.bucket:
+            raise ValueError(f'{mapping.remote.bucket!r} is no name of a container')
+        self._mapping = mapping
+        self._clock = clock or SystemClock()
+        self._owns_client = client is None
+        self._client = client or new_client(mapping, max_connections=max_connections, clock=self._clock)
+
+    # -- account and container ----------------------------------------------------------
+
+    def head_account(self) -> Headers[str, str]:
+        return self._client.do(Call('HEAD')).headers
+
+    def list_buckets(self, *, marker: str = '', limit: int | None = None, prefix: str = '') -> BucketPage:
+        call = Call('GET', query=self._listing_query(marker, limit, prefix, ''))
+        return listings.container_page(self._client.read(call)[1], call.what)
+
+    def head_bucket(self, *, bucket: str | None = None) -> Headers[str, str]:
+        return self._container(Call('HEAD', self._name(bucket))).headers
+
+    def list_objects(self, *, marker: str = '', limit: int | None = None, prefix: str = '', delimiter: str = '',
+                     bucket: str | None = None) -> ListingPage:
+        call = Call('GET', self._name(bucket), query=self._listing_query(marker, limit, prefix, delimiter))
+        try:
+            return listings.object_page(self._client.read(call)[1], call.what)
+        except NotFound as error:
+            raise _no_container(call, error) from error
+
+    def apply_container(self, headers: Headers[str, str]) -> None:
+        if not self._mapping.sync_container_metadata:
+            return
+        acl = ('x-container-read', 'x-container-write') if self._mapping.sync_container_acl else ()
+        wanted = {k: v for k, v in headers.items() if k.startswith('x-container-meta-') or k in acl}
+        if not wanted:
+            return
+        call = Call('POST', self._mapping.remote.bucket, headers=wanted)
+        try:
+            self._container(call)
+        except BucketNotFound:
+            if not self._mapping.of_all_containers:
+                raise
+            self._create_container()
+            self._container(call)
+
+    # -- object -------------------------------------------------------------------------
+
+    def head_object(self, key: str, *, bucket: str | None = None) -> ObjectMeta:
+        return stored_meta(key, self._client.do(Call('HEAD', self._name(bucket), key)).headers)
+
+    def get_object(self, key: str, *, bucket: str | None = None, byte_range: tuple[int, int | None] | None = None,
+                   condition: Condition = NO_CONDITION) -> RemoteObject:
+        headers = _condition_headers(condition)
+        if byte_range is not None:
+            first, last = byte_range
+            headers['range'] = f'bytes={first}-{"" if last is None else last}'
+        response = self._client.open(Call('GET', self._name(bucket), key, headers=headers))
+        meta = stored_meta(key, response.headers)
+        content_range = response.headers.get('content-range', '')
+        if response.status == 206 and content_range.rpartition('/')[2].isdigit():
+            meta = replace(meta, size=int(content_range.rpartition('/')[2]))
+        return RemoteObject(meta, response, response.status, content_range)
+
+    def put_object(self, key: str, body: Body, meta: ObjectMeta, *, bucket: str | None = None,
+                   condition: Condition = NO_CONDITION) -> PutResult:
+        headers = self._headers(meta)
+        if condition.if_match is not None:
+            raise Unsupported('Swift knows no If-Match on PUT')
+        if condition.if_none_match is not None:
+            headers['if-none-match'] = condition.if_none_match
+        known = meta.content_md5
+        if known:
+            headers['etag'] = known
+        sent = body if known else HashedBody(body)
+        call = Call('PUT', self._name(bucket), key, headers=headers, body=sent)
+        try:
+            response = self._client.do(call)
+        except NotFound as error:
+            raise _no_container(call, error) from error
+        if response.status != 201:
+            raise TemporaryError(f'{call.what}: {response.status}, a newer version is there', status=response.status,
+                                 reason='conflict')
+        etag = response.headers.get('etag', '').strip('"')
+        if etag != (known or (sent.hexdigest() if isinstance(sent, HashedBody) else '')):
+            raise ChecksumMismatch(f'{call.what}: the remote stored other bytes ({etag})')
+        return PutResult(etag)
+
+    def post_object(self, key: str, meta: ObjectMeta, *, bucket: str | None = None,
+                    condition: Condition = NO_CONDITION) -> PutResult:
+        if condition != NO_CONDITION:
+            raise Unsupported('Swift knows no conditions on POST')
+        self._client.do(Call('POST', self._name(bucket), key, headers=self._headers(meta)))
+        return PutResult(meta.etag)
+
+    def delete_object(self, key: str, *, bucket: str | None = None, condition: Condition = NO_CONDITION) -> bool:
+        if condition != NO_CONDITION:
+            raise Unsupported('Swift knows no conditions on DELETE')
+        try:
+            self._client.do(Call('DELETE', self._name(bucket), key))
+        except NotFound:
+            return False
+        return True
+
+    # -- what the sync engine calls -----------------------------------------------------
+
+    def upload_object(self, body: Body, meta: ObjectMeta, *, condition: Condition = NO_CONDITION) -> PutResult:
+        limits = self._client.limits()
+        limits.check_name(meta.name)
+        limits.check_size(body.size)
+        copy = self._copy(meta)
+        try:
+            return self.put_object(meta.name, body, copy, condition=condition)
+        except BucketNotFound:
+            if not self._mapping.of_all_containers:
+                raise
+        self._create_container()
+        body.rewind()
+        return replace(self.put_object(meta.name, body, copy, condition=condition), requests=3)
+
+    def update_metadata(self, meta: ObjectMeta, remote: ObjectMeta) -> PutResult:
+        copy = self._copy(meta)
+        headers = self._headers(copy)
+        if manifest := remote.sysmeta.get('x-object-manifest'):
+            headers['x-object-manifest'] = manifest  # a POST without it would turn the DLO into an empty object
+        self._client.do(Call('POST', self._mapping.remote.bucket, meta.name, headers=headers))
+        return PutResult(remote.etag)
+
+    def comparable(self, meta: ObjectMeta) -> tuple[object, ...]:
+        now = self._clock.now()
+        delete_at = meta.delete_at if isinstance(meta, StoredMeta) else expiry.copy_delete_at(self._mapping, meta, now)
+        return (meta.content_type.strip(' \t'), sendable_headers(meta.headers), comparable_metadata(meta.user_metadata),
+                expiry.comparable(delete_at, now))
+
+    # -- shunt --------------------------------------------------------------------------
+
+    def shunt_object(self, request: ShuntRequest) -> ProviderResponse:
+        return self._shunt(Call(request.method, self._mapping.remote.bucket, request.key,
+                                query=shunting.read_query(request.query),
+                                headers=shunting.read_headers(request.headers)))
+
+    def shunt_post(self, request: ShuntRequest) -> ProviderResponse:
+        container = self._mapping.remote.bucket
+        if not request.key:
+            return self._shunt(Call('POST', container, headers=shunting.container_post_headers(request.headers)))
+        with self._client.open(Call('HEAD', container, request.key), accept=shunting.ANSWERS) as stored:
+            if stored.status >= 300:
+                return ProviderResponse(stored.status, {'content-length': '0'})
+        headers = shunting.post_headers(request.headers, stored.headers, self._clock.now())
+        return self._shunt(Call('POST', container, request.key, headers=headers))
+
+    def shunt_delete(self, request: ShuntRequest) -> ProviderResponse:
+        return self._shunt(Call('DELETE', self._mapping.remote.bucket, request.key))
+
+    def _shunt(self, call: Call) -> ProviderResponse:
+        response = self._client.open(call, accept=shunting.ANSWERS)
+        return ProviderResponse(response.status, shunting.client_headers(response.headers), response)
+
+    # -- life ---------------------------------------------------------------------------
+
+    def location(self, *, bucket: str | None = None) -> str:
+        remote = self._mapping.remote
+        who = remote.identity or remote.application_credential_id or ''
+        return f'{remote.endpoint};{who};{self._name(bucket)}'
+
+    def close(self) -> None:
+        if self._owns_client:
+            self._client.close()
+
+    # -- inside -------------------------------------------------------------------------
+
+    def _name(self, bucket: str | None) -> str:
+        return self._mapping.remote.bucket if bucket is None else bucket
+
+    def _container(self, call: Call) -> Response:
+        try:
+            return self._client.do(call)
+        except NotFound as error:
+            raise _no_container(call, error) from error
+
+    def _create_container(self) -> None:
+        """Idempotent; a container that exists keeps its policy."""
+        policy = self._mapping.storage_policy
+        headers = {'x-storage-policy': policy} if policy else {}
+        try:
+            self._client.do(Call('PUT', self._mapping.remote.bucket, headers=headers))
+        except PermanentError as error:
+            if policy and error.status == 400:
+                raise PermanentError(f'the remote has no storage policy {policy!r}: {error}', status=400,
+                                     reason='storage-policy') from error
+            raise
+        except ProviderError as error:
+            if error.status != 409:  # 409: another node has just made it with another policy
+                raise
+
+    def _listing_query(self, marker: str, limit: int | None, prefix: str, delimiter: str) -> dict[str, str]:
+        most = DEFAULTS.container_listing_limit
+        query = {'format': 'json', 'marker': marker, 'prefix': prefix, 'delimiter': delimiter,
+                 'limit': '' if limit is None else str(max(1, min(limit, most)))}
+        return {k: v for k, v in query.items() if v}
+
+    def _copy(self, meta: ObjectMeta) -> ObjectMeta:
+        """What of a source's metadata goes to the remote by this mapping's settings."""
+        now = self._clock.now()
+        return replace(meta, delete_at=expiry.copy_delete_at(self._mapping, meta, now))
+
+    def _headers(self, meta: ObjectMeta) -> dict[str, str]:
+        own = self._client.limits().own_keys(meta)
+        fitting = replace(meta, user_metadata=sendable(meta.user_metadata), headers=sendable_headers(meta.headers),
+                          content_type=meta.content_type.strip(' \t') or 'application/octet-stream',
+                          delete_at=expiry.allowed(meta.delete_at, self._clock.now()))
+        headers = headers_for_put(fitting, provenance=False)
+        headers.update({USER_PREFIX + key: value for key, value in own.items()})
+        return headers
+
+
+def _condition_headers(condition: Condition) -> dict[str, str]:
+    headers = {'if-match': condition.if_match, 'if-none-match': condition.if_none_match}
+    return {k: v for k, v in headers.items() if v is not None}
+
+
+def _no_container(call: Call, error: ProviderError) -> BucketNotFound:
+    return BucketNotFound(f'no container {call.container!r} at the remote', status=error.status)
