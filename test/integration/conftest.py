@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from swiftclient import Connection
 
+from s3_sync.trial.keystone import Keystone, ProjectUser
 from s3_sync.trial.s3_endpoint import MotoEndpoint, S3Endpoint
 from s3_sync.trial.swift_cluster import SwiftCluster
 from s3_sync.trial.swift_rings import Policy
+from test.servers.fault_proxy import FaultProxy
 
 POLICIES = (Policy('gold', default=True), Policy('silver'), Policy('pieces', kind='erasure_coding'))
 
@@ -69,3 +71,30 @@ def container(swift_client: Connection, fresh_name: Callable[[str], str]) -> str
     name = fresh_name('container')
     swift_client.put_container(name)
     return name
+
+
+@pytest.fixture(scope='session')
+def keystone() -> Iterator[Keystone]:
+    with Keystone() as server:
+        yield server
+
+
+@pytest.fixture(scope='session')
+def swift_keystone(keystone: Keystone) -> Iterator[SwiftCluster]:
+    """A cluster that takes Keystone's tokens (accounts KEY_<project id>) beside tempauth's."""
+    with SwiftCluster(keystone=keystone.access) as cluster:
+        keystone.add_object_store(cluster.url)
+        yield cluster
+
+
+@pytest.fixture
+def keystone_user(keystone: Keystone, swift_keystone: SwiftCluster, fresh_name: Callable[[str], str]) -> ProjectUser:
+    """A new member of a new project."""
+    return keystone.add_user(fresh_name('user'), fresh_name('project'))
+
+
+@pytest.fixture
+def fault_proxy() -> Iterator[Callable[[str], FaultProxy]]:
+    """A proxy in front of a URL; closed when the test ends."""
+    with ExitStack() as stack:
+        yield lambda target: stack.enter_context(FaultProxy(target))
