@@ -28,6 +28,7 @@ from s3_sync.local.versions import SMALL_BYTES, buries, is_expired, lower_header
 from s3_sync.streams import CHUNK_BYTES, Body, BytesBody
 from s3_sync.timestamps import RowTimes
 from s3_sync.types import ObjectRow
+from s3_sync.wire.swift_headers import text_of_header
 
 READ_BYTES = 2 * 1024 * 1024
 """One hop to a device's thread reads this much of a large object."""
@@ -169,7 +170,8 @@ class DiskSource:
         assert replica.times is not None
         body: Body
         try:
-            headers = lower_headers(replica.metadata.items())
+            # The object server stores what WSGI gave it: Latin-1 strings of UTF-8 bytes.
+            headers = lower_headers((text_of_header(k), text_of_header(v)) for k, v in replica.metadata.items())
             refuse_indirect(headers, row.path)
             if is_expired(headers, self._clock.now()):
                 raise SourceGone(f'{row.path} expired')

@@ -122,7 +122,7 @@ class Replica:
     """What one device holds. Exactly one of ``metadata`` and ``problem`` is set."""
 
     metadata: dict[str, str] = field(default_factory=dict)
-    """As on disk: header names, Unicode values."""
+    """As on disk: header names and values as WSGI strings."""
     times: RowTimes | None = None
     data: bytes | None = None
     """The body, MD5 checked, when it was asked for whole."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from swift.common.utils import Timestamp, clean_content_type
+from swift.common.utils import Timestamp, clean_content_type, extract_swift_bytes
 
 from s3_sync.errors import SourceError
 from s3_sync.timestamps import ZERO, RowTimes, http_date, parse_timestamp, without_marker
@@ -67,6 +67,7 @@ def meta_of(name: str, headers: dict[str, str], times: RowTimes) -> ObjectMeta:
     the object is itself a restored or migrated one, without our marker.
     """
     headers['content-type'] = clean_content_type(headers.get('content-type') or 'application/octet-stream')
+    headers['etag'] = headers.get('etag', '').strip('"')
     headers['x-timestamp'] = times.metadata.normal
     headers['last-modified'] = http_date(-(-float(times.metadata) // 1))
     data = parse_timestamp(headers.get(SOURCE_TIME_HEADER)) or without_marker(times.data)
@@ -87,7 +88,8 @@ def times_from_headers(headers: Mapping[str, str], row: ObjectRow) -> RowTimes:
     data = parse_timestamp(headers.get('x-backend-data-timestamp')) or ZERO
     metadata = parse_timestamp(headers.get('x-backend-timestamp')) or ZERO
     wanted = row.times.content_type
-    same = clean_content_type(headers.get('content-type', '')) == clean_content_type(row.row.content_type)
+    # Rows spell parameters without the space, and add swift_bytes for manifests.
+    same = extract_swift_bytes(headers.get('content-type', ''))[0] == extract_swift_bytes(row.row.content_type)[0]
     return RowTimes(data, wanted if same and metadata >= wanted > data else data, metadata)
 
 

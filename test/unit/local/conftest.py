@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -58,7 +59,7 @@ class Disks:
             RingData(table, nodes, 30).save(str(self.swift_dir / f'{ring}.ring.gz'))
         load_swift_dir(self.swift_dir)
         self.manager = DiskFileManager({'devices': str(self.devices), 'mount_check': 'false',
-                                        'disable_fallocate': 'true'}, utils.get_swift_logger({}))
+                                        'reclaim_age': str(10 ** 10)}, logging.getLogger('written by tests'))
 
     def diskfile(self, name: str, device: str, policy: int = 0) -> Any:
         chosen = storage_policy.POLICIES.get_by_index(policy)
@@ -71,7 +72,7 @@ class Disks:
         stamp = Timestamp(at)
         etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
         headers = {'Content-Type': 'text/plain', 'X-Timestamp': stamp.internal, 'Content-Length': str(len(body)),
-                   'ETag': etag, **{k.replace('_', '-'): v for k, v in metadata.items()}}
+                   'ETag': etag, **_stored(metadata)}
         for device in devices:
             with self.diskfile(name, device, policy).create() as writer:
                 writer.write(body)
@@ -82,7 +83,7 @@ class Disks:
     def post(self, name: str, at: float, *, devices: tuple[str, ...] = ('d0', 'd1'), **metadata: str) -> Timestamp:
         """Write .meta files; ``Content_Type`` makes it a content-type POST at this time too."""
         stamp = Timestamp(at)
-        headers = {'X-Timestamp': stamp.internal, **{k.replace('_', '-'): v for k, v in metadata.items()}}
+        headers = {'X-Timestamp': stamp.internal, **_stored(metadata)}
         if 'Content-Type' in headers:
             headers['Content-Type-Timestamp'] = stamp.internal
         for device in devices:
@@ -106,6 +107,11 @@ class Disks:
                 stat = os.lstat(path)
                 found[path] = (stat.st_ino, stat.st_size, stat.st_ctime_ns)
         return found
+
+
+def _stored(metadata: dict[str, str]) -> dict[str, str]:
+    """As the object server puts metadata on disk: WSGI strings."""
+    return {k.replace('_', '-'): v.encode().decode('latin-1') for k, v in metadata.items()}
 
 
 def row_of(name: str, data: float | Timestamp, content_type_at: float | None = None, metadata_at: float | None = None,
