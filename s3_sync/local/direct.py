@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from s3_sync.clock import Clock, SystemClock
@@ -48,6 +49,16 @@ class NotThere(SourceError):
     """This node answered: it holds no live file, perhaps an old tombstone."""
 
 
+@dataclass
+class _Told:
+    """What nodes said that could not serve the row."""
+
+    silent: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    unlike: list[tuple[RowTimes, str]] = field(default_factory=list)
+    """Times and content type of the live versions that do not cover the row."""
+
+
 class DirectSource:
     """GETs and HEADs to primaries, then to a few handoffs. Replicated policies only for ``open``."""
 
@@ -63,14 +74,13 @@ class DirectSource:
         """The first replica that covers the row. ``last``: device ids to ask after all others."""
         place = self._placement.of(row)
         primaries = self._order(place, last)
-        silent, told = self._try(primaries, place, row)
-        if isinstance(told, SourceObject):
-            return told
-        more_silent, found = self._try(self._placement.handoffs(place, len(primaries)), place, row)
-        if isinstance(found, SourceObject):
-            return found
-        detail = '; '.join(silent + told + more_silent + found)
-        raise (SourceUnavailable if silent else SourceStale)(f'{row.path}: {detail}')
+        told = _Told()
+        found = self._first(primaries, place, row, told) or self._agreed(primaries, place, row, told)
+        silent = bool(told.silent)
+        found = found or self._first(self._placement.handoffs(place, len(primaries)), place, row, told)
+        if found is None:
+            raise (SourceUnavailable if silent else SourceStale)(f'{row.path}: {"; ".join(told.silent + told.others)}')
+        return found
 
     def superseded(self, row: ObjectRow, *, known: Mapping[int, RowTimes | None] = NONE_KNOWN) -> bool:
         """Whether any primary holds a version whose data is newer than the tombstone row.
@@ -112,47 +122,38 @@ class DirectSource:
         turn = [place.primaries[(i + place.partition) % count] for i in range(count)]
         return sorted(turn, key=lambda node: (node['id'] in last, not self._placement.is_local(node)))
 
-    def _try(self, nodes: Iterable[Node], place: Place, row: ObjectRow) \
-            -> tuple[list[str], list[str] | SourceObject]:
-        """What was silent, and either the object or what the others told."""
-        silent: list[str] = []
-        told: list[str] = []
-        unlike: list[tuple[Node, RowTimes, str]] = []
-        asked = 0
+    def _first(self, nodes: Iterable[Node], place: Place, row: ObjectRow, told: _Told) -> SourceObject | None:
+        """The first that covers the row; what the others said goes into ``told``."""
         for node in nodes:
-            asked += 1
             try:
                 response = self._ask('GET', node, place, row)
                 times = times_from_headers(response.headers, row)
                 if times.covers(row.times):
-                    return silent, self._object(node, place, row, response, times)
+                    return self._object(node, place, row, response, times)
                 response.close()
-                told.append(f'{node["ip"]}/{node["device"]}: its version is older than the row')
-                unlike.append((node, times, response.headers.get('content-type', '')))
+                told.others.append(f'{node["ip"]}/{node["device"]}: its version is older than the row')
+                told.unlike.append((times, response.headers.get('content-type', '')))
             except NotThere as error:
-                told.append(str(error))
+                told.others.append(str(error))
             except Silent as error:
-                silent.append(str(error))
-        agreed = self._agreed(unlike, asked, row)
-        if agreed is not None:
-            node, times = agreed
-            try:
-                return silent, self._object(node, place, row, self._ask('GET', node, place, row), times)
-            except (Silent, NotThere) as error:
-                silent.append(str(error))
-        return silent, told
+                told.silent.append(str(error))
+        return None
 
-    @staticmethod
-    def _agreed(unlike: list[tuple[Node, RowTimes, str]], asked: int, row: ObjectRow) -> tuple[Node, RowTimes] | None:
-        """All nodes have one version, as new as the row but for a content type that differs from it.
+    def _agreed(self, primaries: list[Node], place: Place, row: ObjectRow, told: _Told) -> SourceObject | None:
+        """All primaries have one version, newer than the row, but with another content type.
 
         Then it was changed after the row: no replica can have missed what all have.
         """
-        if not unlike or len(unlike) != asked or len({(times, kind) for _, times, kind in unlike}) != 1:
+        if len(told.unlike) != len(primaries) or len(set(told.unlike)) != 1:
             return None
-        node, times, _ = unlike[0]
-        times = times._replace(content_type=row.times.content_type)
-        return (node, times) if times.metadata > row.times.metadata and times.covers(row.times) else None
+        times = told.unlike[0][0]._replace(content_type=row.times.content_type)
+        if times.metadata <= row.times.metadata or not times.covers(row.times):
+            return None
+        try:
+            return self._object(primaries[0], place, row, self._ask('GET', primaries[0], place, row), times)
+        except (Silent, NotThere) as error:
+            told.silent.append(str(error))
+            return None
 
     # -- one node ------------------------------------------------------------------------
 

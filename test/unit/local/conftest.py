@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ ec_num_parity_fragments = 1
 class Disks:
     """A node with devices d0 and d1 on 127.0.0.1 and one device elsewhere, one replica on each."""
 
-    def __init__(self, folder: Path, port: int = 6200) -> None:
+    def __init__(self, folder: Path, *, port: int = 6200, far: str = '127.9.9.9', handoff: bool = False) -> None:
         self.swift_dir = folder / 'etc'
         self.devices = folder / 'srv'
         self.swift_dir.mkdir()
@@ -53,10 +53,12 @@ class Disks:
             (self.devices / device).mkdir(parents=True)
         nodes = [{'id': i, 'device': name, 'ip': ip, 'port': port, 'region': 1, 'zone': i, 'weight': 1.0, 'meta': '',
                   'replication_ip': ip, 'replication_port': port}
-                 for i, (name, ip) in enumerate([('d0', '127.0.0.1'), ('d1', '127.0.0.1'), ('far', '127.9.9.9')])]
-        table = [array('H', [i] * 4) for i in range(3)]
+                 for i, (name, ip) in enumerate([('d0', '127.0.0.1'), ('d1', '127.0.0.1'), ('far', far),
+                                                 *([('h', '127.0.0.1')] if handoff else [])])]
+        # Partitions 0 to 14 lie on the first three devices; the handoff needs a partition of its own to be in use.
+        table = [array('H', [i] * 15 + [3 if handoff and i == 2 else i]) for i in range(3)]
         for ring in ('object', 'object-1', 'object-2'):
-            RingData(table, nodes, 30).save(str(self.swift_dir / f'{ring}.ring.gz'))
+            RingData(table, nodes, 28).save(str(self.swift_dir / f'{ring}.ring.gz'))
         load_swift_dir(self.swift_dir)
         self.manager = DiskFileManager({'devices': str(self.devices), 'mount_check': 'false',
                                         'reclaim_age': str(10 ** 10)}, logging.getLogger('written by tests'))
@@ -130,11 +132,17 @@ def make_row() -> Any:
 
 
 @pytest.fixture
-def disks() -> Iterator[Disks]:
+def make_disks() -> Iterator[Callable[..., Disks]]:
+    """Disks (arguments as of the class) that are this process's Swift until the test ends."""
     before = (utils.SWIFT_CONF_FILE, utils.HASH_PATH_PREFIX, utils.HASH_PATH_SUFFIX, storage_policy._POLICIES)
     folder = Path(tempfile.mkdtemp(dir='/dev/shm'))
     try:
-        yield Disks(folder)
+        yield lambda **options: Disks(folder, **options)
     finally:
         utils.SWIFT_CONF_FILE, utils.HASH_PATH_PREFIX, utils.HASH_PATH_SUFFIX, storage_policy._POLICIES = before
         shutil.rmtree(folder)
+
+
+@pytest.fixture
+def disks(make_disks: Callable[..., Disks]) -> Disks:
+    return make_disks()
