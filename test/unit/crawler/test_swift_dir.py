@@ -1,21 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from swift.common import constraints, db, storage_policy, utils
 
 from container_crawler.swift_dir import SwiftDirError, load_swift_dir
-
-
-@pytest.fixture(autouse=True)
-def restored(tmp_path: Path) -> Iterator[None]:
-    saved = utils.SWIFT_CONF_FILE, utils.HASH_PATH_PREFIX, utils.HASH_PATH_SUFFIX
-    yield
-    (tmp_path / 'swift.conf').write_text('[swift-hash]\nswift_hash_path_suffix = back\n')
-    load_swift_dir(str(tmp_path))
-    utils.SWIFT_CONF_FILE, utils.HASH_PATH_PREFIX, utils.HASH_PATH_SUFFIX = saved
 
 
 def write(folder: Path, text: str) -> str:

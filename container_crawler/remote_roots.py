@@ -1,0 +1,68 @@
+"""Roots without a replica on this node: their shards may be here, so they are asked for now and then.
+
+In a large cluster nearly all containers of an account are such, and each costs
+a request; so requests are spread to a steady rate, and the round gets longer
+with their number.
+"""
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from container_crawler.exceptions import CrawlerError
+from container_crawler.folder import Clock
+from container_crawler.shards import ContainerPath
+
+ROUND_SECONDS = 60.0
+REQUESTS_PER_SECOND = 20.0
+MOST = 1_000_000
+"""So many roots are remembered; beyond that the round starts over."""
+
+
+class RemoteRoots:
+    def __init__(self, ask: Callable[[str, str], tuple[ContainerPath, ...]], clock: Clock,
+                 logger: logging.Logger) -> None:
+        """``ask(account, container)`` tells a root's shards; it may raise CrawlerError."""
+        self._ask = ask
+        self._clock = clock
+        self._logger = logger
+        self._asked: dict[int, float] = {}
+        self._allowance = REQUESTS_PER_SECOND
+        self._refilled_at = clock.monotonic()
+        self._failing = False
+
+    def shards(self, root: ContainerPath, *, now: bool = False) -> tuple[ContainerPath, ...] | None:
+        """The root's shards when it is its time (or ``now``), None when it is not or nobody knows."""
+        key = hash(root)
+        monotonic = self._clock.monotonic()
+        if not now and not self._is_due(key, monotonic):
+            return None
+        if len(self._asked) >= MOST:
+            self._asked.clear()
+        self._asked[key] = monotonic
+        try:
+            shards = self._ask(*root)
+        except CrawlerError as error:
+            self._complain(root, error)
+            return None
+        self._failing = False
+        return shards
+
+    def _is_due(self, key: int, monotonic: float) -> bool:
+        asked = self._asked.get(key)
+        period = max(ROUND_SECONDS, len(self._asked) / REQUESTS_PER_SECOND)
+        if asked is not None and monotonic - asked < period:
+            return False
+        self._allowance = min(self._allowance + (monotonic - self._refilled_at) * REQUESTS_PER_SECOND,
+                              REQUESTS_PER_SECOND * ROUND_SECONDS)
+        self._refilled_at = monotonic
+        if self._allowance < 1:
+            return False
+        self._allowance -= 1
+        return True
+
+    def _complain(self, root: ContainerPath, error: CrawlerError) -> None:
+        """Loudly once, until one can be asked again."""
+        log = self._logger.debug if self._failing else self._logger.warning
+        self._failing = True
+        log('%s/%s: shards are not known now: %s', *root, error)
