@@ -108,6 +108,10 @@ class Processes:
         """Process id of a started server; KeyError when it was not started."""
         return self._running[name].pid
 
+    def pids(self) -> list[int]:
+        """Process ids of all that run."""
+        return [process.pid for process in self._running.values() if process.poll() is None]
+
     def run_once(self, name: str, command: Sequence[str], *, env: Mapping[str, str] | None = None,
                  seconds: float = 60.0) -> None:
         """Run a command to its end with the same care; ServerError when it fails or takes longer."""

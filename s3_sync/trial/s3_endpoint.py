@@ -12,6 +12,7 @@ import shutil
 import sys
 import sysconfig
 from contextlib import ExitStack
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,7 +29,8 @@ from s3_sync.trial.scratch import ScratchFolder
 ADDRESS = '127.0.0.1'
 REGION = 'us-east-1'
 VOLUME_MEGABYTES = 64
-VOLUMES = 400
+VOLUMES = 4000
+VOLUMES_PER_BUCKET = 2
 
 
 class Endpoint:
@@ -112,11 +114,16 @@ class S3Endpoint(Endpoint):
         # Its own gRPC streams keep it from ending politely for 10 s; what was acknowledged survives a kill.
         try:
             self._processes.add(Server(self.name, self._command(), ready=self._ready, start_seconds=60,
-                                       env={'WEED_S3_SSE_KEY': secrets.token_hex(16)}, stop_seconds=1))
+                                       env=self._environment(), stop_seconds=1))
             self._stack.callback(self._remove_sockets)
         except BaseException:
             self.close()
             raise
+
+    @staticmethod
+    def _environment() -> dict[str, str]:
+        """A key, without which SSE-S3 is refused; few volumes per bucket, of which tests make many."""
+        return {'WEED_S3_SSE_KEY': secrets.token_hex(16), 'WEED_MASTER_VOLUME_GROWTH_COPY_1': str(VOLUMES_PER_BUCKET)}
 
     def _command(self) -> list[str]:
         data = self._folder / 'weed'
@@ -133,7 +140,7 @@ class S3Endpoint(Endpoint):
             's3.port.grpc')}
         return [_weed(), '-logtostderr', '-v=0', 'server', f'-dir={data}', f'-ip={ADDRESS}', f'-ip.bind={ADDRESS}',
                 '-filer', '-s3', f'-s3.port={self._port}', f'-s3.config={identities}', '-s3.port.iceberg=0',
-                '-s3.port.lance=0', f'-s3.localSocket={self._folder / "s3.sock"}',
+                '-s3.port.lance=0', '-s3.autoCreateBucket=false', f'-s3.localSocket={self._folder / "s3.sock"}',
                 f'-filer.localSocket={self._folder / "filer.sock"}', '-master.telemetry=false',
                 f'-master.volumeSizeLimitMB={VOLUME_MEGABYTES}', f'-volume.max={VOLUMES}', '-volume.preStopSeconds=0',
                 '-master.electionTimeout=300ms', *(f'-{name}={port}' for name, port in ports.items())]
@@ -146,7 +153,8 @@ class S3Endpoint(Endpoint):
                 Path(f'/tmp/seaweedfs-{kind}-grpc-{port}.sock').unlink(missing_ok=True)  # noqa: S108
 
     def _ready(self) -> bool:
-        if not answers(ADDRESS, self._port, '/healthz'):
+        """Signed requests are answered, and there is a place for data: the volume server comes last of all."""
+        if not answers(ADDRESS, self._port, '/healthz') or not self._volumes_free():
             return False
         client = self.client()
         try:
@@ -156,6 +164,17 @@ class S3Endpoint(Endpoint):
         finally:
             client.close()
         return True
+
+
+    def _volumes_free(self) -> bool:
+        connection = HTTPConnection(ADDRESS, self._ports_of['master.port'], timeout=5)
+        try:
+            connection.request('GET', '/dir/status')
+            return json.loads(connection.getresponse().read()).get('Topology', {}).get('Free', 0) > 0
+        except (OSError, HTTPException, ValueError):
+            return False
+        finally:
+            connection.close()
 
 
 class MotoEndpoint(Endpoint):

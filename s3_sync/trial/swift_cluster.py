@@ -8,6 +8,7 @@ decides what has already happened.
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import secrets
 import shutil
@@ -24,12 +25,13 @@ from swiftclient import Connection
 from s3_sync.clock import Clock
 from s3_sync.trial import swift_conf
 from s3_sync.trial.ports import Ports
-from s3_sync.trial.processes import Processes, Server, accepts, answers
+from s3_sync.trial.processes import Processes, Server, ServerError, accepts, answers
 from s3_sync.trial.s3_endpoint import s3_client
 from s3_sync.trial.scratch import ScratchFolder
 from s3_sync.trial.swift_conf import ClusterConf, KeystoneAccess, Sections
 from s3_sync.trial.swift_rings import Node, Policy, write_rings
 
+MAX_SHARDER_PASSES = 20
 KINDS = ('account', 'container', 'object')
 RSYNC = """#!/bin/sh
 # Stands in for rsync between nodes that are folders of one machine: the last two arguments are source and target.
@@ -180,6 +182,10 @@ class SwiftCluster:
     def kill9(self, name: str) -> None:
         self._processes.kill9(name)
 
+    def pids(self) -> list[int]:
+        """Process ids of all running servers."""
+        return self._processes.pids()
+
     def log_tail(self, name: str) -> str:
         return self._processes.log_tail(name)
 
@@ -205,6 +211,29 @@ class SwiftCluster:
         for daemon in ('account-replicator', 'container-replicator', 'object-replicator'):
             self.run_once(daemon)
 
+    def container_databases(self, container: str, account: str | None = None) -> list[Path]:
+        """All database files of a container on all nodes, handoffs and retiring ones included."""
+        name = self._container_hash(account or self.account, container)
+        return sorted(path for node in self.nodes
+                      for path in node.folder.glob(f'*/containers/*/*/{name}/{name}*.db'))
+
+    def shard_container(self, container: str, *, rows_per_shard: int, account: str | None = None) -> None:
+        """Shard a container to its end: ranges of that many rows, then passes of the sharder until none is left.
+
+        ServerError when sharding does not end.
+        """
+        account = account or self.account
+        name = f'{self._container_hash(account, container)}.db'
+        first = next(path for path in self.container_databases(container, account) if path.name == name)
+        self._processes.run_once('shard-ranges', [
+            sys.executable, '-m', 's3_sync.trial.swift_shard', str(self.swift_dir), str(first), str(rows_per_shard)])
+        for _ in range(MAX_SHARDER_PASSES):
+            self.run_once('container-replicator')
+            self.run_once('container-sharder')
+            if not any(path.name == name for path in self.container_databases(container, account)):
+                return
+        raise ServerError(f'{container} is still sharding after {MAX_SHARDER_PASSES} passes')
+
     def _run_daemon(self, name: str, daemon: str, conf: str, options: Sequence[str]) -> None:
         self._processes.run_once(name, [*_swift_command(daemon), str(self.swift_dir / conf), 'once', *options],
                                  env=self._environment())
@@ -219,6 +248,10 @@ class SwiftCluster:
         return Node(index, address, self._folder / 'nodes' / address, self._folder / 'recon' / address,
                     self._reserve(index), self._reserve(index), self._reserve(index),
                     tuple(f'd{number + 1}' for number in range(devices)))
+
+    def _container_hash(self, account: str, container: str) -> str:
+        path = f'{self.conf.hash_prefix}/{account}/{container}{self.conf.hash_suffix}'
+        return hashlib.md5(path.encode(), usedforsecurity=False).hexdigest()
 
     def _node_servers(self, node: int) -> list[str]:
         return [f'{kind}-server-{node}' for kind in KINDS]

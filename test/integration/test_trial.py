@@ -1,13 +1,22 @@
 """The trial servers are what they claim to be; every other integration test stands on that."""
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from swift.container.backend import ContainerBroker
 from swiftclient import ClientException, Connection
 
-from s3_sync.trial.s3_endpoint import S3Endpoint
+from s3_sync.clock import SystemClock
+from s3_sync.trial.keystone import Keystone, ProjectUser
+from s3_sync.trial.s3_endpoint import MotoEndpoint, S3Endpoint
+from s3_sync.trial.scratch import ScratchFolder
 from s3_sync.trial.swift_cluster import SwiftCluster
 
 
@@ -93,3 +102,143 @@ def test_the_reader_of_seaweedfs_may_not_write(s3: S3Endpoint, s3_client: Any, b
             reader.put_object(Bucket=bucket, Key='key', Body=b'y')
     finally:
         reader.close()
+
+
+def test_moto_serves(moto: MotoEndpoint, fresh_name: Callable[[str], str]) -> None:
+    client = moto.client()
+    try:
+        name = moto.make_bucket(fresh_name('bucket'))
+        client.put_object(Bucket=name, Key='key', Body=b'x')
+        assert client.get_object(Bucket=name, Key='key')['Body'].read() == b'x'
+    finally:
+        client.close()
+
+
+def test_three_nodes_lose_one_and_make_up_for_it(make_swift_cluster: Callable[..., SwiftCluster]) -> None:
+    cluster = make_swift_cluster(nodes=3, replicas=3)
+    client = cluster.client()
+    try:
+        client.put_container('old')
+        cluster.stop_node(2)
+        client.put_object('old', 'object', b'x')
+        client.put_container('new')
+        assert _files_per_node(cluster, '*.data') == [1, 1, 0]
+        assert _files_per_node(cluster, 'containers/**/*.db') == [2, 2, 1]
+        cluster.start_node(2)
+        cluster.replicate()
+        assert _files_per_node(cluster, '*.data') == [1, 1, 1]
+        assert _files_per_node(cluster, 'containers/**/*.db') == [2, 2, 2]
+        cluster.kill9_node(0)
+        assert client.get_object('old', 'object')[1] == b'x'
+    finally:
+        client.close()
+
+
+def _files_per_node(cluster: SwiftCluster, pattern: str) -> list[int]:
+    return [len(list(cluster.devices(node.index).rglob(pattern))) for node in cluster.nodes]
+
+
+def test_an_encrypted_cluster_keeps_no_plain_text(make_swift_cluster: Callable[..., SwiftCluster]) -> None:
+    cluster = make_swift_cluster(encrypted=True)
+    client = cluster.client()
+    try:
+        client.put_container('c')
+        client.put_object('c', 'object', b'in the clear')
+        assert client.get_object('c', 'object')[1] == b'in the clear'
+    finally:
+        client.close()
+    [data] = cluster.devices().rglob('*.data')
+    assert b'in the clear' not in data.read_bytes()
+
+
+def test_a_sharded_container_lists_as_before(make_swift_cluster: Callable[..., SwiftCluster]) -> None:
+    cluster = make_swift_cluster()
+    names = [f'object-{number}' for number in range(9)]
+    client = cluster.client()
+    try:
+        client.put_container('c')
+        for name in names:
+            client.put_object('c', name, b'x')
+        cluster.shard_container('c', rows_per_shard=3)
+        assert [entry['name'] for entry in client.get_container('c')[1]] == names
+    finally:
+        client.close()
+    [database] = cluster.container_databases('c')
+    assert len(ContainerBroker(str(database)).get_shard_ranges()) == 3
+
+
+def test_two_proxies_serve_one_cluster(make_swift_cluster: Callable[..., SwiftCluster]) -> None:
+    cluster = make_swift_cluster(proxies=2, memcached=False)
+    first, second = cluster.client(), cluster.client(proxy=1)
+    try:
+        first.put_container('c')
+        first.put_object('c', 'object', b'x')
+        assert second.get_object('c', 'object')[1] == b'x'
+    finally:
+        first.close()
+        second.close()
+
+
+def test_keystone_users_reach_their_project_by_password_and_by_application_credential(
+        keystone: Keystone, swift_keystone: SwiftCluster, keystone_user: ProjectUser) -> None:
+    credential = keystone.add_application_credential(keystone_user, 'robot')
+    by_password = Connection(
+        authurl=keystone.url, user=keystone_user.user, key=keystone_user.password, auth_version='3', retries=0,
+        os_options={'project_name': keystone_user.project, 'user_domain_name': keystone.domain,
+                    'project_domain_name': keystone.domain})
+    by_credential = Connection(
+        authurl=keystone.url, auth_version='3', retries=0, os_options={
+            'auth_type': 'v3applicationcredential', 'application_credential_id': credential.id,
+            'application_credential_secret': credential.secret})
+    try:
+        by_password.put_container('c')
+        by_password.put_object('c', 'object', b'x')
+        assert by_password.url == f'{swift_keystone.url}/v1/{keystone_user.account}'
+        assert by_credential.get_object('c', 'object')[1] == b'x'
+    finally:
+        by_password.close()
+        by_credential.close()
+
+
+def test_tempauth_accounts_live_beside_keystone(swift_keystone: SwiftCluster) -> None:
+    client = swift_keystone.client()
+    try:
+        client.put_container('c')
+        client.put_object('c', 'object', b'x')
+        assert client.get_object('c', 'object')[1] == b'x'
+    finally:
+        client.close()
+
+
+OWNER = """
+import sys
+from s3_sync.trial.s3_endpoint import S3Endpoint
+from s3_sync.trial.swift_cluster import SwiftCluster
+with S3Endpoint() as s3, SwiftCluster() as swift:
+    print(swift.swift_dir.parent, s3.pid, *swift.pids(), flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_nothing_survives_the_kill_of_its_owner() -> None:
+    with subprocess.Popen([sys.executable, '-c', OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        folder, *pids = owner.stdout.readline().decode().split()
+        assert len(pids) >= 6
+        owner.kill()
+    assert owner.returncode == -signal.SIGKILL
+    clock = SystemClock()
+    deadline = clock.monotonic() + 10
+    while any(_alive(int(pid)) for pid in pids) and clock.monotonic() < deadline:
+        clock.sleep(0.02)
+    assert not [pid for pid in pids if _alive(int(pid))]
+    with ScratchFolder():
+        assert not Path(folder).exists()
+
+
+def _alive(pid: int) -> bool:
+    """Still running; a dead child that nobody has waited for yet does not count."""
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] not in ('Z', 'X')
+    except FileNotFoundError:
+        return False
