@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from s3_sync.base_sync import NO_CONDITION, BaseSync, ProviderResponse, RemoteObject
+from s3_sync.base_sync import NO_CONDITION, BaseSync, Capabilities, ProviderResponse, RemoteObject
 from s3_sync.clock import Clock, SystemClock
 from s3_sync.config.mapping import Mapping as MappingConfig
 from s3_sync.errors import BucketNotFound, NotFound
 from s3_sync.metrics import Metrics
 from s3_sync.providers.s3 import settings
 from s3_sync.providers.s3.batch import Deleter
+from s3_sync.providers.s3.client import Client
 from s3_sync.providers.s3.lifecycle import Lifecycle
 from s3_sync.providers.s3.limits import check_limits
 from s3_sync.providers.s3.listing import Listing
@@ -33,7 +34,8 @@ class SyncS3(BaseSync):
     """See BaseSync for the promises. ``mapping`` names one container, never ``/*``."""
 
     def __init__(self, mapping: MappingConfig, *, max_connections: int = 10, clock: Clock | None = None,
-                 metrics: Metrics | None = None) -> None:
+                 metrics: Metrics | None = None, client: Client | None = None) -> None:
+        """``client`` is shared between providers of one remote by the factory, which then closes it."""
         if '/' in mapping.container:
             raise ValueError(f'a provider is for one container, not {mapping.container!r}')
         clock = clock or SystemClock()
@@ -42,7 +44,9 @@ class SyncS3(BaseSync):
         self._endpoint = settings.make_endpoint(mapping)
         self._scheme = KeyScheme(mapping.account, mapping.container, mapping.custom_prefix)
         self._store = settings.store_settings(mapping, self._endpoint)
-        self._client = settings.make_client(mapping, self._endpoint, max_connections=max_connections, clock=clock)
+        self._owns_client = client is None
+        self._client = client or settings.make_client(mapping, self._endpoint, max_connections=max_connections,
+                                                      clock=clock)
         self._objects = Objects(self._client, encryption=self._store.encryption, etag_is_md5=not self._store.kms)
         self._sides = SideObjects(self._objects)
         self._listing = Listing(self._client, self._scheme)
@@ -51,13 +55,27 @@ class SyncS3(BaseSync):
         known = settings.conditional_put(mapping, self._endpoint)
         self.needs_probe = known is None
         """Whether nobody knows yet if conditional PUTs are honoured: ``probe_conditional_put`` finds out."""
-        self.set_conditional_put(*(known or (False, False)))
+        self._capabilities = settings.capabilities(mapping, self._endpoint)
+        if known:
+            self.set_conditional_put(*known)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The order of listings shows in the store's first answer; until then it counts as none (semantics 6.1)."""
+        if self._capabilities.ordered_listing != self._listing.ordered:
+            self._capabilities = replace(self._capabilities, ordered_listing=self._listing.ordered)
+        return self._capabilities
+
+    @capabilities.setter
+    def capabilities(self, capabilities: Capabilities) -> None:
+        self._capabilities = capabilities
+        self._objects.conditional = (capabilities.create_only, capabilities.conditional_overwrite)
 
     def set_conditional_put(self, create_only: bool, conditional_overwrite: bool) -> None:
         """What a probe of this endpoint found, here or in another process."""
-        self._objects.conditional = (create_only, conditional_overwrite)
-        self.capabilities = settings.capabilities(
-            self._mapping, self._endpoint, conditional=self._objects.conditional, ordered=self._listing.ordered)
+        self.needs_probe = False
+        self.capabilities = replace(self._capabilities, create_only=create_only,
+                                    conditional_overwrite=conditional_overwrite)
 
     # -- account and bucket -------------------------------------------------------------
 
@@ -73,11 +91,8 @@ class SyncS3(BaseSync):
 
     def list_objects(self, *, marker: str = '', limit: int | None = None, prefix: str = '', delimiter: str = '',
                      bucket: str | None = None) -> ListingPage:
-        page = self._listing.page(bucket or self._bucket, marker=marker, limit=limit, prefix=prefix,
+        return self._listing.page(bucket or self._bucket, marker=marker, limit=limit, prefix=prefix,
                                   delimiter=delimiter)
-        if self.capabilities.ordered_listing != self._listing.ordered:
-            self.capabilities = replace(self.capabilities, ordered_listing=self._listing.ordered)
-        return page
 
     # -- objects ------------------------------------------------------------------------
 
@@ -168,7 +183,6 @@ class SyncS3(BaseSync):
     def probe_conditional_put(self) -> tuple[bool, bool]:
         """Find out by experiment what PUT honours (If-None-Match, If-Match), and take it over."""
         found = probe_conditional_put(self._objects, self._bucket, self._scheme)
-        self.needs_probe = False
         self.set_conditional_put(*found)
         return found
 
@@ -189,7 +203,8 @@ class SyncS3(BaseSync):
         return ';'.join(filter(None, (self._endpoint.location, bucket or self._bucket, self._scheme.prefix)))
 
     def close(self) -> None:
-        self._client.close()
+        if self._owns_client:
+            self._client.close()
 
     # -- shared -----------------------------------------------------------------------
 
@@ -202,7 +217,7 @@ class SyncS3(BaseSync):
     def _plan(self, meta: ObjectMeta) -> MetadataPlan:
         if self._store.kms and not meta.source_etag:
             meta = replace(meta, source_etag=meta.content_md5)
-        return plan_metadata(meta, limit=self.capabilities.max_metadata_bytes, per_name=self._store.metadata_per_name)
+        return plan_metadata(meta, self._store.metadata_limits)
 
     def _copy(self, key: str, bucket: str | None, meta: ObjectMeta, current: ObjectMeta) -> PutResult:
         plan = self._plan(replace(meta, source_etag=meta.source_etag or current.source_etag))

@@ -39,6 +39,26 @@ _MULTIPART = re.compile(r'[0-9a-f]{32}-\d+')
 
 
 @dataclass(frozen=True, slots=True)
+class MetadataLimits:
+    """How much user metadata, ours included, a store takes."""
+
+    bytes: int = 2048
+    """Of names and values as sent."""
+    per_name: int = 0
+    """Bytes that the store counts for each name beside its own."""
+    count: int | None = None
+
+    def allow(self, *parts: Mapping[str, str]) -> bool:
+        size = sum(len(k) + len(v) + self.per_name for part in parts for k, v in part.items())
+        return size <= self.bytes and (self.count is None or sum(map(len, parts)) <= self.count)
+
+
+AMAZON_LIMITS = MetadataLimits()
+CAREFUL_LIMITS = MetadataLimits(per_name=len(META_PREFIX), count=90)
+"""MinIO counts the names' common prefix too, Swift's own S3 API takes no more than 90 names."""
+
+
+@dataclass(frozen=True, slots=True)
 class MetadataPlan:
     """Where the metadata of one object goes."""
 
@@ -66,12 +86,7 @@ def decode_name(name: str) -> str:
         return name
 
 
-def metadata_bytes(metadata: Mapping[str, str], *, per_name: int = 0) -> int:
-    """Size as stores count it: names and values as sent, plus ``per_name`` bytes each."""
-    return sum(len(k) + len(v) + per_name for k, v in metadata.items())
-
-
-def plan_metadata(meta: ObjectMeta, *, limit: int, per_name: int = 0) -> MetadataPlan:
+def plan_metadata(meta: ObjectMeta, limits: MetadataLimits) -> MetadataPlan:
     """Split ``meta`` over request headers and side object so that no limit is passed.
 
     The user's keys come first: when both do not fit together, ours move to the
@@ -79,39 +94,45 @@ def plan_metadata(meta: ObjectMeta, *, limit: int, per_name: int = 0) -> Metadat
     user's alone are too much do they move (all of them, so that nobody takes a
     part for the whole).
     """
-    user = {encode_name(k): encode_text(v) for k, v in meta.user_metadata.items() if k not in OWN_KEYS}
+    meta = _settled(meta)
+    user = {encode_name(k): encode_text(v) for k, v in meta.user_metadata.items()}
     own = provenance_metadata(meta)
     if meta.delete_at is not None:
         own[DELETE_AT_KEY] = str(meta.delete_at)
-    content = {k: encode_text(v) for k, v in meta.headers.items() if k in CONTENT_HEADERS}
+    content = {k: encode_text(v) for k, v in meta.headers.items()}
     content_type = {'content-type': encode_text(meta.content_type)} if meta.content_type else {}
 
-    def size(metadata: Mapping[str, str]) -> int:
-        return metadata_bytes(metadata, per_name=per_name)
-
-    wide = metadata_bytes(content) > MAX_CONTENT_HEADER_BYTES
-    if not wide and size(user) + size(own) <= limit:
+    wide = sum(map(len, content.values())) > MAX_CONTENT_HEADER_BYTES
+    if not wide and limits.allow(user, own):
         return MetadataPlan({**content_type, **content, **_prefixed(user), **_prefixed(own)}, kept=meta)
     reference = {SIDE_OBJECT_KEY: '0' * 32}
-    side: dict[str, Any] = {'name': meta.name}
-    inline: dict[str, str] = {}
-    if not wide and size(user) <= limit < size(user) + size(reference):
+    if not wide and limits.allow(user) and not limits.allow(user, reference):
         bare = replace(meta, data_time=None, meta_time=None, source_etag='', delete_at=None)
         return MetadataPlan({**content_type, **content, **_prefixed(user)}, kept=bare)
-    if size(user) + size(reference) > limit:
-        side['user_metadata'] = dict(meta.user_metadata)
-    else:
+    side: dict[str, Any] = {'name': meta.name}
+    inline: dict[str, str] = {}
+    if limits.allow(user, reference):
         inline.update(user)
-    if size(inline) + size(own) + size(reference) > limit:
-        side['own'] = own
     else:
+        side['user_metadata'] = dict(meta.user_metadata)
+    if limits.allow(inline, own, reference):
         inline.update(own)
+    else:
+        side['own'] = own
     if wide:
         side['headers'] = dict(meta.headers)
         content = {}
     body = json.dumps(side, sort_keys=True).encode()
     inline[SIDE_OBJECT_KEY] = md5(body, usedforsecurity=False).hexdigest()
     return MetadataPlan({**content_type, **content, **_prefixed(inline)}, side=body, kept=meta)
+
+
+def _settled(meta: ObjectMeta) -> ObjectMeta:
+    """``meta`` without what HTTP or stores take away: empty values (Swift's way to remove), spaces around headers."""
+    return replace(
+        meta, content_type=meta.content_type.strip(' '),
+        headers={k: v.strip(' ') for k, v in meta.headers.items() if k in CONTENT_HEADERS and v.strip(' ')},
+        user_metadata={k: v for k, v in meta.user_metadata.items() if v and k not in OWN_KEYS})
 
 
 def _prefixed(metadata: Mapping[str, str]) -> dict[str, str]:

@@ -55,7 +55,9 @@ class Call:
 
     @property
     def what(self) -> str:
-        return f'{self.method} {self.bucket}/{self.key}' if self.bucket else f'{self.method} account'
+        """For messages: one line whatever the name."""
+        name = f'{self.bucket}/{self.key}' if self.bucket else 'account'
+        return f'{self.method} {name if name.isprintable() else ascii(name)[1:-1]}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Client:
         self.endpoint = endpoint
         self.server = ''
         """What the store calls itself (Server header of its last answer)."""
+        self.answered = False
         self.clock = clock
         self._credentials = credentials
         self._transport = transport
@@ -141,7 +144,7 @@ class Client:
         response = self._transport.send(
             origin, call.method, f'{path}?{query}' if query else path, headers, call.body,
             timeout=call.timeout or self._patience(call.method), bounded=call.bounded)
-        self.server = response.headers.get('server', '')
+        self.server, self.answered = response.headers.get('server', ''), True
         return response
 
     def _patience(self, method: str) -> float:

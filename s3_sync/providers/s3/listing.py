@@ -73,8 +73,10 @@ class Listing:
 
     @property
     def ordered(self) -> bool:
-        """As far as the store's name tells; known after the first answer (semantics 6.1)."""
-        return not self._client.server.startswith(UNORDERED_SERVERS)
+        """Told by the store's name, so known after its first answer; of Amazon and Google before (semantics 6.1)."""
+        if self._client.endpoint.flavour != 'other':
+            return True
+        return self._client.answered and not self._client.server.startswith(UNORDERED_SERVERS)
 
     def page(self, bucket: str, *, marker: str, limit: int | None, prefix: str, delimiter: str) -> ListingPage:
         if limit is not None and limit <= 0:

@@ -14,12 +14,12 @@ from s3_sync.providers.s3.credentials import ChainCredentials, CredentialSource,
 from s3_sync.providers.s3.endpoint import Endpoint
 from s3_sync.providers.s3.signing import Credentials
 from s3_sync.providers.transport import Transport
+from s3_sync.wire.s3_headers import AMAZON_LIMITS, CAREFUL_LIMITS, MetadataLimits
 
 KEYS_PER_BATCH = 1000
 NAMES_PER_BATCH = KEYS_PER_BATCH // 3
 """Object, manifest and side object of each name are deleted together."""
 GOOGLE_AGENT = 'CloudSync/5.0 (GPN:SwiftStack) swift-s3-sync'
-META_PREFIX_BYTES = len('x-amz-meta-')
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,7 @@ class StoreSettings:
     uploads: Dict[str, str] = field(default_factory=dict)
     """Further headers of uploads: storage class and tags."""
     kms: bool = False
-    metadata_per_name: int = 0
-    """What the store counts for each metadata name beside its bytes."""
+    metadata_limits: MetadataLimits = AMAZON_LIMITS
 
 
 def store_settings(mapping: Mapping, endpoint: Endpoint) -> StoreSettings:
@@ -49,16 +48,14 @@ def store_settings(mapping: Mapping, endpoint: Endpoint) -> StoreSettings:
         uploads['x-amz-storage-class'] = mapping.storage_class
     if mapping.tags:
         uploads['x-amz-tagging'] = urlencode(mapping.tags)
-    # AWS counts names without the common prefix; MinIO counts it, so the careful sum is used elsewhere.
-    return StoreSettings(encryption, uploads, kms, 0 if endpoint.flavour == 'aws' else META_PREFIX_BYTES)
+    return StoreSettings(encryption, uploads, kms, AMAZON_LIMITS if endpoint.flavour == 'aws' else CAREFUL_LIMITS)
 
 
-def capabilities(mapping: Mapping, endpoint: Endpoint, *, conditional: tuple[bool, bool],
-                 ordered: bool) -> Capabilities:
-    """``conditional``: whether PUT honours If-None-Match and If-Match, as far as known."""
+def capabilities(mapping: Mapping, endpoint: Endpoint) -> Capabilities:
+    """Conditional PUTs not yet among them: see ``conditional_put``."""
     google = endpoint.flavour == 'google'
     return Capabilities(
-        create_only=conditional[0], conditional_overwrite=conditional[1], ordered_listing=ordered,
+        create_only=False, conditional_overwrite=False,
         conditional_delete=endpoint.flavour == 'aws', etag_is_md5=not store_settings(mapping, endpoint).kms,
         update_moves_data=True, bucket_expiry=not google, batch_delete=1 if google else NAMES_PER_BATCH)
 

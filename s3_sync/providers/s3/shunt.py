@@ -45,7 +45,8 @@ class ShuntDoor:
         asked = {k.lower(): v for k, v in request.headers.items()}
         response = self._objects.open(
             request.method, Place(self._bucket, self._scheme.key(request.key)),
-            headers={k: asked[k] for k in FORWARDED if asked.get(k)}, accept=_ANSWERS)
+            headers={k: _quoted(asked[k]) if k in ('if-match', 'if-none-match') else asked[k]
+                     for k in FORWARDED if asked.get(k)}, accept=_ANSWERS)
         try:
             return self._answer(request, response)
         except BaseException:
@@ -129,6 +130,12 @@ def posted(headers: Mapping[str, str], current: ObjectMeta, now: float) -> Objec
         headers={k: asked[k] for k in CONTENT_HEADERS if asked.get(k)},
         user_metadata={k: v for k, v in user.items() if k not in OWN_KEYS}, meta_time=Timestamp(now),
         delete_at=int(delete_at) if delete_at.isdigit() else None)
+
+
+def _quoted(etags: str) -> str:
+    """Swift's clients may leave the quotes out, S3 wants them."""
+    parts = [part.strip() for part in etags.split(',')]
+    return ', '.join(p if p == '*' or p.startswith(('"', 'W/')) else f'"{p}"' for p in parts if p)
 
 
 def _no_containers() -> ProviderResponse:
