@@ -152,7 +152,7 @@ def _wrong_protocol(item: Model, protocol: str, path: str, report: Report) -> No
 def check_profile(item: Mapping | Migration | MetadataMigration, raw: dict[str, Any], path: str,
                   report: Report) -> None:
     """Rules inside one entry. ``raw`` tells what was written and what is a default."""
-    _check_names(item, path, report)
+    _check_names(item, raw, path, report)
     _wrong_protocol(item, item.remote.protocol, path, report)
     if isinstance(item, Mapping):
         _check_mapping(item, raw, path, report)
@@ -162,13 +162,14 @@ def check_profile(item: Mapping | Migration | MetadataMigration, raw: dict[str, 
         _check_index(item, path, report)
 
 
-def _check_names(item: Mapping | Migration | MetadataMigration, path: str, report: Report) -> None:
+def _check_names(item: Mapping | Migration | MetadataMigration, raw: dict[str, Any], path: str,
+                 report: Report) -> None:
     if '/' in item.account or _has_control(item.account):
         report.problem(join(path, 'account'), 'is not an account name (no slash, no control characters)')
     if item.container != ANY and ('/' in item.container or _has_control(item.container)
                                   or len(item.container.encode('utf-8', 'replace')) > 256):
         report.problem(join(path, 'container'), f'is not a container name (no slash, at most 256 bytes), nor {ANY}')
-    if _has_control(item.name):
+    if 'name' in raw and _has_control(item.name):
         report.problem(join(path, 'name'), 'holds control characters')
 
 
@@ -328,4 +329,4 @@ def check_settings(settings: Settings, syncs: bool, raw: dict[str, Any], report:
     for profiles, section in (('migrations', 'migrator_settings'),
                               ('metadata_migrations', 'metadata_migrator_settings')):
         if raw.get(profiles) and section not in raw:
-            report.problem(section, f'is required with {profiles}')
+            report.warn(section, f'is missing, so {profiles} are served by the shunt but not migrated')

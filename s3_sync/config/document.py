@@ -91,8 +91,7 @@ Credentials, limits, storage class, encryption, tags and everything else take ef
 
 _USELESS = 'the key would do nothing'
 _REFUSED = (
-    ('S3 mappings into one bucket with the same account and container, the same or nested `custom_prefix`, or an empty '
-     '`custom_prefix` beside anything else',
+    ('S3 mappings into one bucket with the same account and container, the same or nested, or an empty `custom_prefix`',
      'they would overwrite each other\'s objects, and let each other\'s expire'),
     ('Swift mappings into one remote container, or into one that `/*` already fills', 'the same'),
     ('a migration from the bucket that a mapping of the same local container writes to',

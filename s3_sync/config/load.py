@@ -23,6 +23,7 @@ from s3_sync.config.secrets import Secret, readable_by_others
 from s3_sync.errors import ConfigError, Problem
 
 M = TypeVar('M', bound=Model)
+R = TypeVar('R', NamedRemote, Remote)
 P = TypeVar('P', Mapping, Migration, MetadataMigration)
 
 _LISTS: dict[str, type[Mapping] | type[Migration] | type[MetadataMigration]] = {
@@ -123,9 +124,8 @@ class _Reader:
             return
         for name, entry in raw.items():
             path = join('remotes', name)
-            self._remotes[name] = remote = self._model(NamedRemote, entry, path)
-            if remote is not None:
-                checks.check_remote(remote, path, self._report)
+            remote = self._model(NamedRemote, entry, path)
+            self._remotes[name] = self._checked(remote, path) if remote is not None else None
 
     def _read_list(self, key: str, model: type[P]) -> list[tuple[str, P]]:
         raw = self._raw.get(key, [])
@@ -159,9 +159,7 @@ class _Reader:
         """The remote of a mapping: its own keys, or a named remote plus the bucket."""
         if 'remote' not in raw:
             remote = self._model(Remote, {**self._limits, **raw}, path)
-            if remote is not None:
-                checks.check_remote(remote, path, self._report)
-            return remote
+            return self._checked(remote, path) if remote is not None else None
         name = raw.pop('remote')
         own = {k: v for k, v in raw.items() if k == 'aws_bucket' or k in RateLimits.model_fields}
         for key in raw.keys() - own.keys():
@@ -175,6 +173,12 @@ class _Reader:
             return None
         values = {k: getattr(base, k) for k in base.model_fields_set}
         return self._model(Remote, {**self._limits, **{_file(k): v for k, v in values.items()}, **own}, path)
+
+    def _checked(self, remote: R, path: str) -> R | None:
+        """The remote when it is sound. One that is not would only confuse later checks."""
+        before = len(self._report.problems)
+        checks.check_remote(remote, path, self._report)
+        return remote if len(self._report.problems) == before else None
 
     def _model(self, model: type[M], raw: object, path: str, *, also: tuple[str, ...] = (),
                **extra: object) -> M | None:

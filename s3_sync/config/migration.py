@@ -55,7 +55,8 @@ class Profile(Model):
         raw = dict(raw)
         remote = raw.get('remote')
         if not raw.get('container') and isinstance(remote, Remote):
-            raw['container'] = remote.bucket
+            # An empty bucket is reported as such, not as an empty container.
+            raw['container'] = remote.bucket or '-'
         if not raw.get('delete_policy'):
             raw['delete_policy'] = 'tombstone'
         if not raw.get('name'):

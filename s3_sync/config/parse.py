@@ -148,8 +148,13 @@ _resolver('null', r'(?:~|null|Null|NULL|)\Z', '~nN')
 _Loader.add_implicit_resolver('tag:yaml.org,2002:null', re.compile(r'\Z'), [''])
 _resolver('bool', r'(?:true|True|TRUE|false|False|FALSE)\Z', 'tTfF')
 _resolver('int', r'[-+]?(?:0|[1-9][0-9]*)\Z', '-+0123456789')
-_resolver('float', r'[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][-+]?[0-9]+)?\Z', '-+.0123456789')
+_resolver('float', r'[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)\Z',
+          '-+.0123456789')
 _resolver('merge', r'<<\Z', '<')
+# Dates, sets, binaries and Python's own objects cannot be written even with a tag.
+_Loader.yaml_constructors = {
+    tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items()
+    if tag is None or tag.rpartition(':')[2] in ('null', 'bool', 'int', 'str', 'seq')}
 _Loader.add_constructor('tag:yaml.org,2002:map', _Loader.construct_table)
 _Loader.add_constructor('tag:yaml.org,2002:float', _Loader.construct_decimal)
 
@@ -163,5 +168,5 @@ def _read_yaml(text: str) -> Any:
         # PyYAML quotes words of the file, which may be a secret written without quotes.
         what = re.sub(r"""['"].*['"]""", '...', err.problem or 'cannot be read', flags=re.DOTALL)
         raise _TextError(f'is not YAML: {what}{where}') from None
-    except (yaml.YAMLError, ValueError, TypeError):
+    except (yaml.YAMLError, ValueError, TypeError, LookupError):
         raise _TextError('is not YAML: characters or values that it does not allow') from None
