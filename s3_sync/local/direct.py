@@ -150,10 +150,13 @@ class DirectSource:
         if times.metadata <= row.times.metadata or not times.covers(row.times):
             return None
         try:
-            return self._object(primaries[0], place, row, self._ask('GET', primaries[0], place, row), times)
+            response = self._ask('GET', primaries[0], place, row)
+            if times_from_headers(response.headers, row) == told.unlike[0][0]:
+                return self._object(primaries[0], place, row, response, times)
+            response.close()
         except (Silent, NotThere) as error:
             told.silent.append(str(error))
-            return None
+        return None
 
     # -- one node ------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import BinaryIO, ParamSpec, Protocol, TypeVar
 
 from container_crawler.exceptions import DeviceTimeout
@@ -34,6 +35,8 @@ READ_BYTES = 2 * 1024 * 1024
 """One hop to a device's thread reads this much of a large object."""
 DEVICE_REST_SECONDS = 30.0
 """A device that timed out is not asked again for this long."""
+DISTRUSTED_VERSIONS = 1000
+"""Large bodies found corrupt that are remembered until the auditor has dealt with them."""
 
 P = ParamSpec('P')
 T = TypeVar('T')
@@ -50,14 +53,19 @@ class DeviceRunner(Protocol):
 
 
 class DiskBody:
-    """A large body read in the device's thread. Its last bytes are handed out only when the MD5 is right."""
+    """A large body read in the device's thread. Its last bytes are handed out only when the MD5 is right.
 
-    def __init__(self, runner: DeviceRunner, device: str, file: BinaryIO, size: int, md5: str) -> None:
+    ``distrust`` is called when the bytes on disk turn out to be wrong.
+    """
+
+    def __init__(self, runner: DeviceRunner, device: str, file: BinaryIO, size: int, md5: str,
+                 distrust: Callable[[], None]) -> None:
         self._runner = runner
         self._device = device
         self._file = file
         self.size = size
         self._md5 = md5
+        self._distrust = distrust
 
     def __iter__(self) -> Iterator[bytes]:
         digest = hashlib.md5(usedforsecurity=False)
@@ -65,10 +73,10 @@ class DiskBody:
         while offset < self.size:
             block = self._block(offset, digest)
             offset += len(block)
-            if not block:
-                raise SourceUnavailable(f'body ended after {offset} of {self.size} bytes')
-            if offset == self.size and digest.hexdigest() != self._md5:
-                raise SourceUnavailable(f'body has MD5 {digest.hexdigest()}, expected {self._md5}')
+            if not block or (offset == self.size and digest.hexdigest() != self._md5):
+                self._distrust()
+                raise SourceUnavailable(f'body on device {self._device} ended after {offset} of {self.size} bytes with '
+                                        f'MD5 {digest.hexdigest()}, expected {self._md5}')
             yield from (block[at:at + CHUNK_BYTES] for at in range(0, len(block), CHUNK_BYTES))
 
     def _block(self, offset: int, digest: object) -> bytes:
@@ -76,6 +84,8 @@ class DiskBody:
             return self._runner.run(self._device, read_and_hash, self._file, offset,
                                     min(READ_BYTES, self.size - offset), digest, self.size > KEEP_CACHE_BYTES)
         except (DeviceTimeout, OSError, ValueError) as error:
+            if isinstance(error, OSError):
+                self._distrust()
             raise SourceUnavailable(f'device {self._device}: {error}') from error
 
     def rewind(self) -> None:
@@ -102,6 +112,7 @@ class DiskSource:
         self._messages = MessageCollector()
         self._manager = ReadOnlyManager(devices, self._messages)
         self._resting: dict[str, float] = {}
+        self._distrusted: dict[tuple[int, str, RowTimes], None] = {}
         self.off_reason = ''
 
     def open(self, row: ObjectRow) -> SourceObject:
@@ -117,7 +128,9 @@ class DiskSource:
         for node in self.local_primaries(place):
             replica = self._replica(node, place, row, SMALL_BYTES)
             if replica.times is not None and replica.times.covers(wanted):
-                return self._object(node, row, replica)
+                if (node['id'], row.path, replica.times) not in self._distrusted:
+                    return self._object(node, row, replica)
+                replica = self._useless(replica)
             if buries(replica.tombstone, wanted):
                 raise SourceGone(f'{row.path} was deleted at {replica.tombstone!r}')
             stale = stale or replica.times is not None
@@ -166,6 +179,18 @@ class DiskSource:
             self._logger.error('reading from the local disks is switched off: %s', self.off_reason)
         return replica
 
+    def _distrust(self, version: tuple[int, str, RowTimes]) -> None:
+        """Take this replica's version from elsewhere from now on; the oldest entries make room."""
+        self._distrusted[version] = None
+        while len(self._distrusted) > DISTRUSTED_VERSIONS:
+            del self._distrusted[next(iter(self._distrusted))]
+
+    @staticmethod
+    def _useless(replica: Replica) -> Replica:
+        if replica.file is not None:
+            replica.file.close()
+        return Replica(problem='its body was found to be corrupt')
+
     def _object(self, node: Node, row: ObjectRow, replica: Replica) -> SourceObject:
         assert replica.times is not None
         body: Body
@@ -183,5 +208,6 @@ class DiskSource:
         if replica.file is None:
             body = BytesBody(replica.data or b'')
         else:
-            body = DiskBody(self._runner, node['device'], replica.file, meta.size, meta.etag)
+            body = DiskBody(self._runner, node['device'], replica.file, meta.size, meta.etag,
+                            partial(self._distrust, (node['id'], row.path, replica.times)))
         return SourceObject(meta, replica.times, body, 'disk')

@@ -1,8 +1,10 @@
 """Disk, object servers and proxy give the same object; what no source can give is told apart."""
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,14 +17,16 @@ from swift.container.backend import ContainerBroker
 from container_crawler.device_threads import DeviceThreads
 from container_crawler.rows import Row
 from container_crawler.swift_dir import load_swift_dir
+from s3_sync.clock import FakeClock
 from s3_sync.config.model import Settings
-from s3_sync.errors import SourceGone
+from s3_sync.errors import SourceEncrypted, SourceGone, SourceStale, SourceUnavailable, SourceUnusable
 from s3_sync.local.direct import DirectSource
 from s3_sync.local.disk import DiskSource
 from s3_sync.local.factory import make_source
 from s3_sync.local.placement import Placement
 from s3_sync.local.proxy import ProxySource
-from s3_sync.local.versions import SMALL_BYTES
+from s3_sync.local.versions import SMALL_BYTES, ThroughProxy
+from s3_sync.metric_defs import SOURCES
 from s3_sync.metrics import Registry
 from s3_sync.trial.swift_cluster import SwiftCluster
 from s3_sync.trial.swift_rings import Policy
@@ -89,11 +93,11 @@ class World:
             source.close()
 
 
-@pytest.fixture(scope='module')
-def world() -> Iterator[World]:
+@contextmanager
+def cluster_world(**options: Any) -> Iterator[World]:
+    """A cluster that is this process's Swift until the end."""
     before = (utils.SWIFT_CONF_FILE, utils.HASH_PATH_PREFIX, utils.HASH_PATH_SUFFIX, storage_policy._POLICIES)
-    policies = (Policy('gold', default=True), Policy('pieces', kind='erasure_coding'))
-    with SwiftCluster(nodes=3, replicas=3, policies=policies) as cluster:
+    with SwiftCluster(**options) as cluster:
         load_swift_dir(cluster.swift_dir)
         world = World(cluster)
         try:
@@ -101,6 +105,21 @@ def world() -> Iterator[World]:
         finally:
             world.close()
             utils.SWIFT_CONF_FILE, utils.HASH_PATH_PREFIX, utils.HASH_PATH_SUFFIX, storage_policy._POLICIES = before
+
+
+@pytest.fixture(scope='module')
+def shared_world() -> Iterator[World]:
+    policies = (Policy('gold', default=True), Policy('pieces', kind='erasure_coding'))
+    with cluster_world(nodes=3, replicas=3, policies=policies) as world:
+        yield world
+
+
+@pytest.fixture
+def world(shared_world: World) -> World:
+    """Nobody rests from an earlier test in which a node was down."""
+    shared_world.direct._resting.clear()
+    shared_world.chain._direct._resting.clear()
+    return shared_world
 
 
 def read(source: Any, row: ObjectRow) -> tuple[bytes, Any, Any]:
@@ -192,3 +211,256 @@ class TestTheThreeSourcesAgree:
             found.body.rewind()
             assert b''.join(found.body) == LARGE
             found.body.close()
+
+
+def origin(source: Any, row: ObjectRow) -> str:
+    found = source.open(row)
+    found.body.close()
+    return str(found.origin)
+
+
+@pytest.fixture
+def without_node(world: World) -> Iterator[Callable[[int], None]]:
+    """Stops a node's servers; all run again at the end."""
+    stopped = []
+
+    def stop(node: int) -> None:
+        world.cluster.stop_node(node)
+        stopped.append(node)
+
+    yield stop
+    for node in stopped:
+        world.cluster.start_node(node)
+
+
+def data_file(world: World, container: str, name: str, node: int = 0) -> Path:
+    """The .data file of the object's replica on this node."""
+    place = world.placement.of(world.row(container, name, node))
+    diskfile = world.disk._manager.get_diskfile('d1', place.partition, world.cluster.account, container, name,
+                                                place.policy)
+    [path] = Path(diskfile._datadir).glob('*.data')
+    return path
+
+
+def test_the_cheapest_source_serves_and_is_counted(world: World) -> None:
+    c = world.container('counted')
+    world.client.put_object(c, 'o', b'x')
+    row = world.row(c, 'o')
+    before = [world.metrics.value(SOURCES, label) for label in ('disk', 'direct')]
+    assert origin(world.chain, row) == 'disk'
+    assert origin(world.chain.without_disk(), row) == 'direct'
+    chain = world.make_chain(local_reads='off')
+    assert origin(chain, row) == 'direct'
+    chain.close()
+    assert [world.metrics.value(SOURCES, label) for label in ('disk', 'direct')] == [before[0] + 1, before[1] + 2]
+
+
+def test_a_replica_that_missed_the_put_but_got_the_post_is_never_taken(world: World) -> None:
+    c = world.container('missed')
+    world.client.put_object(c, 'o', b'old body')
+    world.cluster.stop_node(0)
+    world.client.put_object(c, 'o', b'new body')
+    world.cluster.start_node(0)
+    world.client.post_object(c, 'o', {'X-Object-Meta-A': '1'})
+    row = world.row(c, 'o', node=1)
+    stale = world.disk._manager.get_diskfile('d1', world.placement.of(row).partition, world.cluster.account, c, 'o',
+                                             world.placement.of(row).policy)
+    with stale.open():  # the trap is set: an old body with the row's X-Timestamp
+        assert (stale.timestamp, stale.content_length) == (row.times.metadata, 8)
+        assert stale.data_timestamp < row.times.data
+    with pytest.raises(SourceStale):
+        world.disk.open(row)
+    for source in (world.direct, world.proxy, world.chain):
+        assert read(source, row)[0] == b'new body'
+    assert origin(world.chain, row) == 'direct'
+
+
+def test_stale_here_and_silence_elsewhere_is_not_taken_either(world: World,
+                                                              without_node: Callable[[int], None]) -> None:
+    c = world.container('alone')
+    world.client.put_object(c, 'o', b'old body')
+    world.cluster.stop_node(0)
+    world.client.put_object(c, 'o', b'new body')
+    row = world.row(c, 'o', node=1)
+    world.cluster.start_node(0)
+    without_node(1)
+    without_node(2)
+    chain = world.make_chain()
+    with pytest.raises(SourceUnavailable):
+        chain.open(row)
+    chain.close()
+
+
+@pytest.mark.parametrize('body', [b'small body', LARGE], ids=['small', 'large'])
+def test_a_corrupt_replica_stays_untouched_and_the_next_one_serves(world: World, body: bytes) -> None:
+    c = world.container('corrupt')
+    world.client.put_object(c, 'o', body)
+    row = world.row(c, 'o')
+    path = data_file(world, c, 'o')
+    with open(path, 'r+b') as file:
+        file.seek(3)
+        file.write(bytes([body[3] ^ 1]))
+    before = path.stat()
+    if len(body) > SMALL_BYTES:  # found out at the end of the body; not tried again
+        with pytest.raises(SourceUnavailable):
+            read(world.chain, row)
+    assert read(world.chain, row)[0] == body
+    assert origin(world.chain, row) == 'direct'
+    after = path.stat()
+    assert (after.st_ino, after.st_ctime_ns) == (before.st_ino, before.st_ctime_ns)
+
+
+def test_a_truncated_replica_is_passed_over(world: World) -> None:
+    c = world.container('truncated')
+    world.client.put_object(c, 'o', LARGE)
+    os.truncate(data_file(world, c, 'o'), 1000)
+    row = world.row(c, 'o')
+    assert read(world.chain, row)[0] == LARGE
+    assert data_file(world, c, 'o').stat().st_size in (1000, len(LARGE))
+
+
+def test_a_node_that_is_down_is_made_up_for(world: World, without_node: Callable[[int], None]) -> None:
+    c = world.container('down')
+    world.client.put_object(c, 'o', b'x')
+    row = world.row(c, 'o')
+    without_node(1)
+    chain = world.make_chain(local_reads='off')
+    assert [read(chain, row)[0] for _ in range(3)] == [b'x'] * 3
+    chain.close()
+
+
+def test_an_expired_object_is_gone_for_every_source(world: World) -> None:
+    c = world.container('expired')
+    world.client.put_object(c, 'o', b'x', headers={'X-Delete-After': '1'})
+    row = world.row(c, 'o')
+    deadline = world.chain.open(row).meta.delete_at
+    clock = FakeClock(float(deadline))
+    direct = DirectSource(world.placement, clock=clock)
+    disk = DiskSource(world.placement, devices=str(world.cluster.devices(0)), runner=world.threads, clock=clock)
+    proxy = ProxySource(lambda: world.internal_client(world.cluster.internal_client_conf), clock=clock)
+    for source in (disk, direct, proxy):
+        with pytest.raises(SourceGone):
+            source.open(row)
+    direct.close()
+
+
+def test_a_newer_version_anywhere_supersedes_a_tombstone(world: World) -> None:
+    c = world.container('superseded')
+    world.client.put_object(c, 'o', b'x')
+    world.client.delete_object(c, 'o')
+    tombstone = world.row(c, 'o')
+    assert tombstone.deleted
+    assert not world.chain.superseded(tombstone)
+    world.cluster.stop_node(0)
+    world.client.put_object(c, 'o', b'again')
+    world.cluster.start_node(0)
+    assert set(world.disk.newest(tombstone).values()) == {None}  # this node missed it
+    assert world.chain.superseded(tombstone)
+
+
+def test_silence_leaves_a_tombstone_undecided(world: World, without_node: Callable[[int], None]) -> None:
+    c = world.container('undecided')
+    world.client.put_object(c, 'o', b'x')
+    world.client.delete_object(c, 'o')
+    tombstone = world.row(c, 'o')
+    without_node(2)
+    chain = world.make_chain()
+    with pytest.raises(SourceUnavailable):
+        chain.superseded(tombstone)
+    world.client.put_object(c, 'o', b'again')
+    assert chain.superseded(tombstone)
+    chain.close()
+
+
+@pytest.mark.parametrize('body', [b'hello', b'', LARGE], ids=['small', 'empty', 'large'])
+def test_erasure_coded_objects_come_whole(world: World, body: bytes) -> None:
+    c = world.container('pieces', policy='pieces')
+    world.client.put_object(c, 'o', body, headers={'X-Object-Meta-A': 'ä'}, content_type='text/plain')
+    world.client.post_object(c, 'o', {'X-Object-Meta-B': 'ß'})
+    row = world.row(c, 'o')
+    data, meta, times = read(world.chain, row)
+    assert (data, meta.user_metadata, meta.content_type) == (body, {'b': 'ß'}, 'text/plain')
+    assert times == row.times
+    assert meta.content_md5 == hashlib.md5(body).hexdigest()
+    assert origin(world.chain, row) == 'proxy'
+    world.client.delete_object(c, 'o')
+    assert not world.chain.superseded(world.row(c, 'o'))
+    with pytest.raises(SourceGone):
+        world.chain.open(row)
+
+
+def test_links_are_followed(world: World) -> None:
+    c = world.container('links')
+    world.client.put_object(c, 'target', LARGE, headers={'X-Object-Meta-A': '1'}, content_type='text/plain')
+    world.client.put_object(c, 'link', b'', headers={'X-Symlink-Target': f'{c}/target'})
+    row = world.row(c, 'link')
+    data, meta, times = read(world.chain, row)
+    assert (data, meta.name, meta.size, meta.user_metadata) == (LARGE, 'link', len(LARGE), {'a': '1'})
+    assert times.covers(row.times) and meta.data_time == row.times.data
+    world.client.put_object(c, 'target', b'newer', content_type='text/plain')
+    data, meta, _ = read(world.chain, row)
+    assert (data, meta.data_time) == (b'newer', world.row(c, 'target').times.data)
+
+
+def test_links_that_lead_nowhere_are_told_apart(world: World) -> None:
+    c = world.container('dangling')
+    world.client.put_object(c, 'lost', b'', headers={'X-Symlink-Target': f'{c}/nothing'})
+    world.client.put_object(c, 'a', b'', headers={'X-Symlink-Target': f'{c}/b'})
+    world.client.put_object(c, 'b', b'', headers={'X-Symlink-Target': f'{c}/a'})
+    for name in ('lost', 'a'):
+        with pytest.raises(SourceUnusable) as error:
+            world.chain.open(world.row(c, name))
+        assert error.value.reason == 'dangling-symlink'
+
+
+def test_a_pipeline_that_follows_no_links_never_copies_the_empty_link(world: World) -> None:
+    c = world.container('unfollowed')
+    world.client.put_object(c, 'target', b'x')
+    world.client.put_object(c, 'link', b'', headers={'X-Symlink-Target': f'{c}/target'})
+    conf = world.cluster.swift_dir / 'no-symlink.conf'
+    conf.write_text(world.cluster.internal_client_conf.read_text().replace(' symlink ', ' '))
+    chain = world.make_chain(internal_client_path=str(conf))
+    with pytest.raises(SourceUnusable) as error:
+        chain.open(world.row(c, 'link'))
+    assert error.value.reason == 'symlink'
+    chain.close()
+
+
+def test_a_pipeline_that_cannot_be_loaded_is_told(world: World, expected_warnings: Any) -> None:
+    expected_warnings('internal client cannot be loaded')
+    c = world.container('unloadable', policy='pieces')
+    world.client.put_object(c, 'o', b'x')
+    chain = world.make_chain(internal_client_path=str(world.cluster.swift_dir / 'none.conf'))
+    for _ in range(2):
+        with pytest.raises(SourceUnavailable, match=r'none\.conf'):
+            chain.open(world.row(c, 'o'))
+    chain.close()
+
+
+def test_encrypted_objects_are_decrypted_or_refused() -> None:
+    with cluster_world(nodes=1, replicas=1, encrypted=True) as world:
+        c = world.container('secret')
+        world.client.put_object(c, 'o', LARGE, headers={'X-Object-Meta-A': 'ä'}, content_type='text/plain')
+        world.client.put_object(c, 'small', b'hello')
+        world.client.post_object(c, 'small', {'X-Object-Meta-B': 'ö'})
+        row = world.row(c, 'o')
+        for source in (world.disk, world.direct):
+            with pytest.raises(ThroughProxy):
+                source.open(row)
+        data, meta, times = read(world.chain, row)
+        assert (data, meta.user_metadata, times) == (LARGE, {'a': 'ä'}, row.times)
+        assert meta.content_md5 == hashlib.md5(LARGE).hexdigest()
+        assert not any('crypto' in key for key in meta.sysmeta)
+        data, meta, _ = read(world.chain, world.row(c, 'small'))
+        assert (data, meta.user_metadata) == (b'hello', {'b': 'ö'})
+        for conf in (None, world.cluster.swift_dir / 'plain.conf'):
+            if conf is None:
+                world.cluster.internal_client_conf.rename(world.cluster.swift_dir / 'kept.conf')
+            else:
+                text = (world.cluster.swift_dir / 'kept.conf').read_text()
+                conf.write_text(text.replace(' keymaster encryption ', ' '))
+            chain = world.make_chain(internal_client_path=conf and str(conf))
+            for name in ('o', 'small'):
+                with pytest.raises(SourceEncrypted):
+                    chain.open(world.row(c, name))
+            chain.close()

@@ -230,6 +230,8 @@ def test_a_large_corrupt_body_never_completes(disks: Any, source: DiskSource) ->
             taken += len(chunk)
     found.body.close()
     assert taken < len(body)
+    with pytest.raises(SourceUnavailable, match='corrupt'):  # now it is known: other replicas are asked at once
+        source.open(row)
     assert disks.snapshot() == before
 
 
