@@ -33,6 +33,9 @@ BUSY_SECONDS = 5.0
 """How long a write waits for another process's write; theirs are small."""
 
 _SIDE_FILES = ('', '-wal', '-shm')
+_LEAST_BYTES = 512
+"""Less than one page is an empty new database to SQLite, and damage to us."""
+_EMPTY = 'the file is empty or cut short'
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _MEANINGS = {
     sqlite3.SQLITE_FULL: 'disk full',
@@ -111,6 +114,8 @@ class Database:
     def _open_as_guest(self) -> None:
         if not os.path.exists(self.path):
             raise LedgerError(f'{self.path}: no ledger there; has the daemon run with this status_dir?')
+        if os.path.getsize(self.path) < _LEAST_BYTES:
+            raise LedgerCorrupt(f'{self.path}: {_EMPTY}; the daemon replaces it at its next start')
         try:
             self._connect()
             version = self._version()
@@ -124,7 +129,7 @@ class Database:
         """What SQLite would not tell: an emptied file, or a WAL whose database is gone."""
         if not os.path.exists(self.path):
             return 'only its WAL was left' if os.path.exists(self.path + '-wal') else None
-        return 'the file is empty' if os.path.getsize(self.path) == 0 else None
+        return _EMPTY if os.path.getsize(self.path) < _LEAST_BYTES else None
 
     def _create_if_missing(self) -> None:
         if os.path.exists(self.path):
@@ -149,16 +154,17 @@ class Database:
             uri = f'file:{_uri_quoted(self.path)}?mode=rw'
             self._connection = connection = sqlite3.connect(
                 uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False)
-            connection.execute('PRAGMA journal_mode = WAL').fetchall()
-            connection.execute('PRAGMA synchronous = NORMAL')
-            connection.execute('PRAGMA foreign_keys = ON')
-            connection.execute('PRAGMA journal_size_limit = 67108864')
+            # Before anything is written: it may be somebody else's.
             if connection.execute('PRAGMA application_id').fetchone()[0] != APPLICATION_ID:
                 raise LedgerError(f'{self.path}: is a database of something else; move it away')
             if self._version() > VERSION:
                 raise LedgerError(f'{self.path}: was written by a newer version of this software '
                                   f'(schema {self._version()}, this one knows {VERSION}); upgrade, or move it away '
                                   'to start over')
+            connection.execute('PRAGMA journal_mode = WAL').fetchall()
+            connection.execute('PRAGMA synchronous = NORMAL')
+            connection.execute('PRAGMA foreign_keys = ON')
+            connection.execute('PRAGMA journal_size_limit = 67108864')
 
     def _version(self) -> int:
         return int(self.query('PRAGMA user_version')[0][0])
