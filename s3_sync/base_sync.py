@@ -218,6 +218,16 @@ class BaseSync(ABC):
         settings tell it to, and installs its own (S3: the lifecycle rule).
         """
 
+    def probe_conditional_put(self) -> tuple[bool, bool]:
+        """Whether PUT honours If-None-Match and If-Match here; found by experiment where that is needed.
+
+        ``capabilities`` tell the same afterwards.
+        """
+        return self.capabilities.create_only, self.capabilities.conditional_overwrite
+
+    def set_conditional_put(self, create_only: bool, conditional_overwrite: bool) -> None:
+        """What a probe of this endpoint found in another process. Default: nothing to learn."""
+
     def comparable(self, meta: ObjectMeta) -> tuple[object, ...]:
         """What of ``meta`` this store would keep: equal values mean nothing is left to update."""
         return (meta.content_type, dict(meta.headers), dict(meta.user_metadata), meta.delete_at)

@@ -5,7 +5,12 @@ a socket is imported; library modules only take what they need from here.
 """
 from __future__ import annotations
 
-from eventlet import GreenPool, Timeout, sleep, spawn, spawn_n
+import warnings
+
+with warnings.catch_warnings():
+    # Swift is built on eventlet, so are its daemons' neighbours; eventlet's advice to new projects is not for them.
+    warnings.filterwarnings('ignore', message='\nEventlet is deprecated')
+    from eventlet import GreenPool, Timeout, sleep, spawn, spawn_n
 from eventlet.event import Event
 from eventlet.greenthread import GreenThread
 from eventlet.queue import Empty, LightQueue, Queue

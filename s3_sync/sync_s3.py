@@ -72,7 +72,6 @@ class SyncS3(BaseSync):
         self._objects.conditional = (capabilities.create_only, capabilities.conditional_overwrite)
 
     def set_conditional_put(self, create_only: bool, conditional_overwrite: bool) -> None:
-        """What a probe of this endpoint found, here or in another process."""
         self.needs_probe = False
         self.capabilities = replace(self._capabilities, create_only=create_only,
                                     conditional_overwrite=conditional_overwrite)
@@ -181,7 +180,8 @@ class SyncS3(BaseSync):
                 meta.sysmeta.get(DAMAGED_KEY))
 
     def probe_conditional_put(self) -> tuple[bool, bool]:
-        """Find out by experiment what PUT honours (If-None-Match, If-Match), and take it over."""
+        if not self.needs_probe:
+            return self._objects.conditional
         found = probe_conditional_put(self._objects, self._bucket, self._scheme)
         self.set_conditional_put(*found)
         return found

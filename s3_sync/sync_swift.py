@@ -87,7 +87,7 @@ class SyncSwift(BaseSync):
         except BucketNotFound:
             if not self._mapping.of_all_containers:
                 raise
-            self._create_container()
+            self.create_container()
             self._container(call)
 
     # -- object -------------------------------------------------------------------------
@@ -160,7 +160,7 @@ class SyncSwift(BaseSync):
         except BucketNotFound:
             if not self._mapping.of_all_containers:
                 raise
-        self._create_container()
+        self.create_container()
         body.rewind()
         return replace(self.put_object(meta.name, body, copy, condition=condition), requests=3)
 
@@ -224,8 +224,8 @@ class SyncSwift(BaseSync):
         except NotFound as error:
             raise _no_container(call, error) from error
 
-    def _create_container(self) -> None:
-        """Idempotent; a container that exists keeps its policy."""
+    def create_container(self) -> None:
+        """Make the container with the mapping's storage policy. One that exists is left as it is."""
         policy = self._mapping.storage_policy
         headers = {'x-storage-policy': policy} if policy else {}
         try:

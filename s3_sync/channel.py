@@ -1,0 +1,89 @@
+"""Messages between the daemon's main process and its workers.
+
+Pickled tuples over a private socketpair: both ends are the same code, started
+by us, and nobody else can reach the socket.
+"""
+from __future__ import annotations
+
+import pickle
+import socket
+import struct
+from typing import Any, Literal, NamedTuple
+
+from container_crawler.rows import Row
+from s3_sync.config import Settings
+from s3_sync.engine.outcomes import Outcome
+from s3_sync.metrics import Sample
+
+_LENGTH = struct.Struct('!I')
+
+Mode = Literal['own', 'look', 'verify']
+"""How rows are worked on: optimistically, asking first, or by listings (see engine.apply, engine.verify)."""
+
+
+class Configure(NamedTuple):
+    """New settings; the worker drops what they no longer name. ``limiters``: remote label to file descriptor."""
+
+    settings: Settings
+    limiters: dict[str, int]
+    conditional_put: dict[str, tuple[bool, bool]]
+    """Endpoint label to (create-only, overwrite) as probed by the main process."""
+
+
+class Rows(NamedTuple):
+    """Work on rows of one container for one mapping. Tokens come back with the outcomes."""
+
+    generation: str
+    """Of the mapping as configured (``/*`` mappings have one for all their containers)."""
+    account: str
+    container: str
+    object_count: int
+    mode: Mode
+    tasks: list[tuple[int, Row]]
+
+
+class Stop(NamedTuple):
+    """Finish nothing more, exit now."""
+
+
+class Outcomes(NamedTuple):
+    results: list[tuple[int, Outcome]]
+
+
+class Counted(NamedTuple):
+    samples: list[Sample]
+
+
+class Logged(NamedTuple):
+    level: int
+    logger: str
+    message: str
+
+
+class Channel:
+    """One end. Sending is serialised by the caller; ``receive`` raises EOFError when the peer is gone."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._reader = sock.makefile('rb', buffering=1024 * 1024)
+
+    def send(self, message: object) -> None:
+        data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+        self._sock.sendall(_LENGTH.pack(len(data)) + data)
+
+    def receive(self) -> Any:
+        length = _LENGTH.unpack(self._exactly(_LENGTH.size))[0]
+        return pickle.loads(self._exactly(length))  # noqa: S301 - our own child at the other end
+
+    def _exactly(self, size: int) -> bytes:
+        try:
+            data = self._reader.read(size)
+        except ConnectionError as error:
+            raise EOFError('the other process is gone') from error
+        if data is None or len(data) != size:
+            raise EOFError('the other process is gone')
+        return data
+
+    def close(self) -> None:
+        self._reader.close()
+        self._sock.close()

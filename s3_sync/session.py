@@ -1,0 +1,238 @@
+"""One configuration in use: its workers, crawler and containers, from load to reload.
+
+A changed configuration ends the session and begins another. Nothing is carried
+over but the ledger, which is all that needs to be.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from container_crawler.crawler import Crawler, CrawlerSettings
+from container_crawler.handlers import HandlerFactory, RowHandler
+from container_crawler.internal_client import account_listing, make_internal_client
+from s3_sync import metric_defs
+from s3_sync.channel import Configure
+from s3_sync.clock import Clock
+from s3_sync.concurrency import sleep
+from s3_sync.config import Mapping as SyncMapping
+from s3_sync.config import Settings
+from s3_sync.errors import LedgerError, ProviderError
+from s3_sync.ledger import EVERYTHING, Ledger
+from s3_sync.ledger.import_status import StatusImporter
+from s3_sync.metrics import Metrics
+from s3_sync.provider_factory import ProviderCache, limit_key
+from s3_sync.providers.limit import SharedLimiter
+from s3_sync.remote_health import RemoteHealth
+from s3_sync.stats import Statsd
+from s3_sync.sync_container import MappingState, Services, SyncContainer
+from s3_sync.worker_pool import WorkerPool
+
+RETRY_BATCH = 500
+"""Due entries of a mapping that are given to the workers at once."""
+TRIAL_ROWS = 5
+"""Rows that find out whether a remote works again."""
+PROBE_KEPT_SECONDS = 24 * 3600.0
+"""How long it is believed what an endpoint's probe showed."""
+STOP_SECONDS = 5.0
+METADATA_RETRY_SECONDS = 60.0
+
+
+class Session(HandlerFactory):
+    """Made by the daemon for each configuration; ``close`` ends its processes."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, *, metrics: Metrics, clock: Clock,
+                 logger: logging.Logger, on_ledger_error: Callable[[LedgerError], None]) -> None:
+        self.settings = settings
+        self._ledger = ledger
+        self._metrics = metrics
+        self._clock = clock
+        self._logger = logger
+        self._statsd = Statsd(settings)
+        self._containers: dict[tuple[str, str], SyncContainer] = {}
+        self._metadata_due: dict[tuple[str, str], tuple[float, Mapping[str, str]]] = {}
+        self.states = {m.generation: MappingState(m, RemoteHealth(clock)) for m in settings.containers}
+        for mapping in settings.containers:
+            ledger.set_generation(mapping.generation, mapping.name, describe(mapping), mapping.evaluation)
+        self._limiters = {limit_key(m.remote): SharedLimiter.create(
+            requests_per_second=m.remote.max_requests_per_second,
+            bytes_per_second=m.remote.max_bytes_per_second) for m in settings.containers}
+        self._providers = ProviderCache(clock=clock, metrics=metrics, limiters=self._limiters, max_connections=4)
+        self._probe_endpoints()
+        self._pool = WorkerPool(settings.processes, self._configuration, metrics=metrics, logger=logger)
+        self._services = Services(ledger=ledger, dispatch=self._pool, metrics=metrics, clock=clock, logger=logger,
+                                  statsd=self._statsd, on_ledger_error=on_ledger_error,
+                                  metadata_changed=self._metadata_changed,
+                                  importer=StatusImporter(ledger, settings.status_dir, settings.containers, logger))
+        self.crawler = self._make_crawler()
+
+    def close(self) -> None:
+        """Stop crawling and end the workers; what they have in hand is abandoned, which loses nothing."""
+        self.crawler.close()
+        self._pool.stop(STOP_SECONDS)
+        self.flush()
+        self._providers.close()
+        for limiter in self._limiters.values():
+            limiter.close()
+        self._statsd.close()
+
+    def drain(self, seconds: float) -> None:
+        """Let what the workers have in hand come to its end, for so long."""
+        self.crawler.stop()
+        until = self._clock.monotonic() + seconds
+        while self.busy and self._clock.monotonic() < until:
+            sleep(0.05)
+
+    @property
+    def busy(self) -> int:
+        """Rows in the workers' hands."""
+        return sum(container.busy for container in self._containers.values())
+
+    @property
+    def stuck(self) -> bool:
+        """Nothing is under way because a remote does not work."""
+        return not self.busy and any(state.health.tripped for state in self.states.values())
+
+    # -- for the crawler -------------------------------------------------------------------
+
+    def create(self, mapping: Any, container: str) -> RowHandler:
+        """``mapping`` is one of our ``MappingState``."""
+        return self._container(mapping.mapping.generation, container)
+
+    def known_containers(self, account: str) -> Iterable[str]:
+        for generation, state in self.states.items():
+            if state.mapping.account == account:
+                for _, container in self._ledger.containers(generation):
+                    yield container
+
+    def _container(self, generation: str, container: str) -> SyncContainer:
+        kept = self._containers.get((generation, container))
+        if kept is None:
+            kept = SyncContainer(self.states[generation], container, self._services)
+            self._containers[generation, container] = kept
+        return kept
+
+    def _make_crawler(self) -> Crawler:
+        settings = self.settings
+        client = make_internal_client(settings.swift_dir, settings.internal_client_path,
+                                      user_agent=settings.internal_client_logname)
+
+        return Crawler(
+            CrawlerSettings(devices=settings.devices, swift_dir=settings.swift_dir,
+                            swift_bind_ip=settings.swift_bind_ip, items_chunk=settings.items_chunk,
+                            enumerator_workers=settings.enumerator_workers,
+                            verification_slack_seconds=settings.verification_slack_seconds,
+                            poll_interval=settings.poll_interval),
+            self.states.values(), self, list_containers=account_listing(client), logger=self._logger, clock=self._clock)
+
+    # -- workers ---------------------------------------------------------------------------
+
+    def _configuration(self) -> Configure:
+        return Configure(self.settings, {key: limiter.fileno() for key, limiter in self._limiters.items()},
+                         self._providers.conditional_put)
+
+    def _probe_endpoints(self) -> None:
+        """Find out what each endpoint honours, once a day; until known, a HEAD goes before every PUT."""
+        for mapping in self.settings.containers:
+            if mapping.remote.protocol != 's3' or mapping.remote.conditional_put != 'auto':
+                continue
+            key = f'conditional-put:{limit_key(mapping.remote)}:{mapping.remote.bucket}'
+            known = self._ledger.fact(key, PROBE_KEPT_SECONDS)
+            if known is None:
+                try:
+                    provider = self._providers.get(mapping.for_container(mapping.container.strip('/*') or 'probe'))
+                    known = list(provider.probe_conditional_put())
+                    self._ledger.save_fact(key, known)
+                except ProviderError as error:
+                    self._logger.warning('%s: cannot find out whether the remote honours conditional PUT (%s); '
+                                         'asking before each PUT instead', mapping.name, error)
+                    continue
+            self._providers.set_conditional_put(mapping, known[0], known[1])
+
+    # -- what comes round ------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Twice a second: pauses, due work, remotes on trial, container metadata, numbers."""
+        paused = self._ledger.paused()
+        counts = self._ledger.counts()
+        for generation, state in self.states.items():
+            state.paused = generation in paused or EVERYTHING in paused
+            if state.health.may_try:
+                self._try_again(state)
+            elif not state.health.tripped:
+                self._resume(generation)
+                if not state.paused:
+                    self.retry_due(generation, RETRY_BATCH)
+            self._show(state, counts)
+        self._bring_metadata()
+        self.flush()
+
+    def flush(self) -> None:
+        for container in self._containers.values():
+            container.flush_totals()
+
+    def retry_due(self, generation: str, limit: int) -> int:
+        """Hand work of the ledger whose time has come to the workers. Returns how much."""
+        handed = 0
+        by_container: dict[str, list[Any]] = {}
+        for work in self._ledger.due(generation, self._clock.now(), limit):
+            by_container.setdefault(work.container, []).append(work)
+        for name, works in by_container.items():
+            handed += self._container(generation, name).retry(works)
+        return handed
+
+    def _try_again(self, state: MappingState) -> None:
+        generation = state.mapping.generation
+        for (owner, _), container in self._containers.items():
+            if owner == generation and container.resume_waiting(TRIAL_ROWS):
+                state.health.tried()
+                return
+        state.health.on_trial()
+
+    def _resume(self, generation: str) -> None:
+        for (owner, _), container in self._containers.items():
+            if owner == generation:
+                container.resume_waiting()
+
+    def _show(self, state: MappingState, counts: Mapping[tuple[str, Any], int]) -> None:
+        name, generation = state.mapping.name, state.mapping.generation
+        for kind in ('deferred', 'failed', 'permanent'):
+            self._metrics.set(metric_defs.LEDGER, name, kind, value=counts.get((generation, kind), 0))
+        self._metrics.set(metric_defs.PAUSED, name, value=state.paused)
+        self._metrics.set(metric_defs.REMOTE_HELD, name, value=state.health.tripped)
+        self._metrics.set(metric_defs.LAG, name, value=self.crawler.lag(state))
+
+    # -- container metadata ------------------------------------------------------------------
+
+    def _metadata_changed(self, container: SyncContainer, headers: Mapping[str, str]) -> None:
+        """A root container was seen first, or its metadata changed: the next tick brings it to the remote."""
+        self._metadata_due[container.key] = (0.0, headers)
+
+    def _bring_metadata(self) -> None:
+        now = self._clock.monotonic()
+        for key, (due, headers) in list(self._metadata_due.items()):
+            container = self._containers[key]
+            if due > now or not container.ready():
+                continue
+            digest = hashlib.sha256(json.dumps([container.mapping.evaluation, sorted(headers.items())])
+                                    .encode()).hexdigest()
+            where = (key[0], container.mapping.account, key[1])
+            if self._ledger.metadata_hash(*where) != digest:
+                try:
+                    self._providers.get(container.mapping).apply_container(headers)
+                except ProviderError as error:
+                    self._logger.error('%s: metadata of container %s: %s', container.mapping.name, key[1], error)
+                    self._metadata_due[key] = (now + METADATA_RETRY_SECONDS, headers)
+                    continue
+                self._ledger.save_metadata_hash(*where, digest)
+            del self._metadata_due[key]
+
+
+def describe(mapping: SyncMapping) -> str:
+    """JSON of where a mapping's data goes, for ``1space status``; no secrets."""
+    remote = mapping.remote
+    return json.dumps({'account': mapping.account, 'container': mapping.container, 'protocol': remote.protocol,
+                       'endpoint': remote.endpoint, 'bucket': remote.bucket, 'custom_prefix': mapping.custom_prefix})

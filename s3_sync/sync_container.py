@@ -1,0 +1,266 @@
+"""Rows of one container, for one mapping: from the crawler to the workers, from their outcomes to the ledger.
+
+A row is *done* for the crawler once nothing depends on its being read again:
+it was finished, or its rest (not due yet, failed, never possible) is safely in
+the ledger.
+"""
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from container_crawler.databases import DatabaseInfo
+from container_crawler.handlers import Progress, RowHandler
+from container_crawler.rows import Row
+from s3_sync import metric_defs
+from s3_sync.channel import Mode, Rows
+from s3_sync.clock import Clock
+from s3_sync.config import Mapping as SyncMapping
+from s3_sync.engine.outcomes import Outcome
+from s3_sync.errors import LedgerError
+from s3_sync.ledger import Ledger, Work
+from s3_sync.ledger.import_status import StatusImporter
+from s3_sync.metrics import Metrics
+from s3_sync.remote_health import RemoteHealth
+from s3_sync.stats import Statsd
+
+Results = list[tuple[Row, Outcome]]
+
+STATSD_NAMES = {'copied': 'copied_objects', 'bytes': 'bytes', 'deleted': 'deleted_objects'}
+"""Our totals under the predecessor's statsd names."""
+
+
+CONTAINER_HEADERS = ('x-container-meta-', 'x-container-read', 'x-container-write')
+"""What of a container may travel; the mapping's settings and the provider choose among it."""
+
+
+class Dispatch(Protocol):
+    """Where rows are worked on: the worker pool, or the calling thread in tests."""
+
+    def submit(self, message: Rows, rows: Sequence[Row], finished: Callable[[Results], None]) -> None: ...
+
+
+@dataclass(eq=False)
+class MappingState:
+    """What all containers of one configured mapping share; the crawler's idea of a mapping."""
+
+    mapping: SyncMapping
+    health: RemoteHealth
+    paused: bool = False
+
+    @property
+    def account(self) -> str:
+        return self.mapping.account
+
+    @property
+    def container(self) -> str:
+        return self.mapping.container
+
+
+@dataclass
+class Services:
+    """The daemon's parts that a container needs."""
+
+    ledger: Ledger
+    dispatch: Dispatch
+    metrics: Metrics
+    clock: Clock
+    logger: logging.Logger
+    statsd: Statsd
+    on_ledger_error: Callable[[LedgerError], None]
+    """The ledger cannot be written: the daemon has to stop before anything is forgotten."""
+    metadata_changed: Callable[[SyncContainer, Mapping[str, str]], None]
+    importer: StatusImporter
+
+
+class SyncContainer(RowHandler):
+    """One (mapping, concrete container). Lives as long as the mapping."""
+
+    def __init__(self, state: MappingState, container: str, services: Services) -> None:
+        self.state = state
+        self._generation = state.mapping.generation
+        self.mapping = state.mapping.for_container(container)
+        self.container = container
+        self._s = services
+        self._waiting: list[tuple[Rows, Row, Callable[[Results], None]]] = []
+        self._in_hand: set[str] = set()
+        self._rescan_until: dict[str, int] = {}
+        self._object_count = 0
+        self._tombstones_seen = 0
+        self._totals: Counter[str] = Counter()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Generation and container: what tells handlers apart."""
+        return self._generation, self.container
+
+    @property
+    def _where(self) -> tuple[str, str, str]:
+        return self._generation, self.mapping.account, self.container
+
+    # -- progress ------------------------------------------------------------------------
+
+    def load_progress(self, db_id: str) -> Progress | None:
+        """Where to go on in this database, None for its first row.
+
+        Changed selection or header settings (``Mapping.evaluation``) start over,
+        but ask before sending, as does a database that is new in a container
+        that was already synchronised.
+        """
+        ledger = self._s.ledger
+        self._s.importer.import_container(self.state.mapping, self.container, db_id)
+        kept = ledger.progress(self._generation, db_id)
+        if kept is not None and kept.evaluation == self.mapping.evaluation:
+            return Progress(kept.own_row, kept.verified_row, kept.share)
+        if kept is not None or ledger.container_seen(*self._where) or ledger.rescan:
+            self._rescan_until[db_id] = -1
+        return None
+
+    def save_progress(self, db_id: str, progress: Progress) -> None:
+        try:
+            self._s.ledger.save_progress(
+                self._generation, db_id, account=self.mapping.account, container=self.container,
+                own_row=progress.own_row, verified_row=progress.verified_row, share=progress.share,
+                evaluation=self.mapping.evaluation)
+        except LedgerError as error:
+            self._s.on_ledger_error(error)
+
+    # -- rows ----------------------------------------------------------------------------
+
+    def ready(self) -> bool:
+        return not (self.state.paused or self.state.health.tripped or self._waiting)
+
+    def handle_own(self, db: DatabaseInfo, rows: Sequence[Row], done: Callable[[Row], None]) -> None:
+        self._object_count = db.object_count
+        if db.db_id in self._rescan_until:
+            # Rows that were there when the scan began are probably done: listings first.
+            if self._rescan_until[db.db_id] < 0:
+                self._rescan_until[db.db_id] = db.max_row
+            if rows[-1].row_id <= self._rescan_until[db.db_id]:
+                self._submit('verify', rows, done)
+                return
+            del self._rescan_until[db.db_id]
+        held = self._held_by_guard(rows)
+        if held:
+            self._ended(Rows(self._generation, '', '', 0, 'own', []), done,
+                        [(row, Outcome('permanent', 'mass-delete-guard', 'too many deletions at once: look, then '
+                                       '"1space failures retry" lets them pass')) for row in held])
+            rows = [row for row in rows if row not in held]
+        self._submit('own', rows, done)
+
+    def handle_others(self, db: DatabaseInfo, rows: Sequence[Row], done: Callable[[Row], None]) -> None:
+        self._object_count = db.object_count
+        self._submit('verify', rows, done)
+
+    def handle_container_info(self, info: Mapping[str, object], metadata: Mapping[str, str]) -> None:
+        """Note what the remote container should have; removed names are brought as ''."""
+        times = info.get('metadata_timestamps')
+        names = {name.lower() for name in (times if isinstance(times, Mapping) else ())}
+        headers = dict.fromkeys((n for n in names if n.startswith(CONTAINER_HEADERS)), '')
+        headers.update({k.lower(): v for k, v in metadata.items() if k.lower().startswith(CONTAINER_HEADERS)})
+        self._s.metadata_changed(self, headers)
+
+    def retry(self, work: Iterable[Work]) -> int:
+        """Try entries of the ledger that are due; they are asked about before anything is sent. Returns how many."""
+        rows = [w.row for w in work if w.row.name not in self._in_hand]
+        self._submit('look', rows, lambda row: None)
+        return len(rows)
+
+    def resume_waiting(self, limit: int | None = None) -> int:
+        """Send rows again that met a remote that did not work. Returns how many."""
+        again, self._waiting = self._waiting[:limit], self._waiting[len(self._waiting[:limit]):]
+        for message, row, finished in again:
+            self._s.dispatch.submit(message, [row], finished)
+        return len(again)
+
+    @property
+    def busy(self) -> int:
+        """Rows in the workers' hands."""
+        return len(self._in_hand) - len(self._waiting)
+
+    def _submit(self, mode: Mode, rows: Sequence[Row], done: Callable[[Row], None]) -> None:
+        if not rows:
+            return
+        self._in_hand.update(row.name for row in rows)
+        message = Rows(self._generation, self.mapping.account, self.container, self._object_count, mode, [])
+        self._s.dispatch.submit(message, rows, lambda results: self._ended(message, done, results))
+
+    def _held_by_guard(self, rows: Sequence[Row]) -> list[Row]:
+        """Tombstones that ``guard_tombstones`` keeps back (semantics 6.5)."""
+        if not self.mapping.guard_tombstones:
+            return []
+        deleted = [row for row in rows if row.deleted]
+        self._tombstones_seen += len(deleted)
+        known = self._s.ledger.complete_count(*self._where) or 0
+        too_many = (self._tombstones_seen > self.mapping.max_delete_count
+                    and self._tombstones_seen > self.mapping.max_delete_fraction * known)
+        return deleted if too_many else []
+
+    # -- outcomes ------------------------------------------------------------------------
+
+    def _ended(self, message: Rows, done: Callable[[Row], None], results: Results) -> None:
+        """Outcomes of some rows, from the workers. What is not finished is in the ledger before it counts."""
+        settled: Results = []
+        for row, outcome in results:
+            if self.state.health.note(outcome):
+                self._waiting.append((message, row, lambda r: self._ended(message, done, r)))
+            else:
+                settled.append((row, outcome))
+        try:
+            self._record(settled)
+        except LedgerError as error:
+            self._s.on_ledger_error(error)
+            return
+        for row, outcome in settled:
+            self._in_hand.discard(row.name)
+            self._count(outcome)
+            done(row)
+
+    def _record(self, results: Results) -> None:
+        ledger = self._s.ledger
+        with ledger.transaction():
+            for row, outcome in results:
+                if outcome.finished:
+                    ledger.resolve(*self._where, row.name, row.created_at)
+                elif outcome.kind == 'deferred':
+                    ledger.record(self._generation, Work(self.mapping.account, self.container, row, 'deferred',
+                                                         outcome.reason, due=outcome.due))
+                else:
+                    self._record_failure(row, outcome)
+
+    def _record_failure(self, row: Row, outcome: Outcome) -> None:
+        permanent = outcome.kind == 'permanent'
+        wait = outcome.due - self._s.clock.now() if outcome.due else None
+        work = self._s.ledger.fail(*self._where, row, outcome.reason, outcome.detail, retry_after=wait,
+                                   permanent=permanent)
+        then = 'not tried again until "1space failures retry"' if permanent else f'attempt {work.attempts}'
+        level = logging.ERROR if permanent else logging.WARNING if work.attempts == 1 else logging.INFO
+        self._s.logger.log(level, '%s: %s: %s: %s (%s)', self.mapping.name, work.path, outcome.reason, work.detail,
+                           then)
+
+    def _count(self, outcome: Outcome) -> None:
+        name, metrics = self.mapping.name, self._s.metrics
+        metrics.add(metric_defs.OBJECTS, name, outcome.kind, outcome.reason)
+        if outcome.kind == 'copied':
+            metrics.add(metric_defs.COPIED, name)
+            metrics.add(metric_defs.BYTES, name, value=outcome.bytes)
+            self._totals.update(copied=1, bytes=outcome.bytes)
+        elif outcome.kind == 'deleted':
+            metrics.add(metric_defs.DELETED, name)
+            self._totals.update(deleted=1)
+        elif outcome.kind == 'updated':
+            self._totals.update(updated=1)
+
+    def flush_totals(self) -> None:
+        """Add what was counted since the last call to the ledger's totals and to statsd."""
+        totals, self._totals = self._totals, Counter()
+        if not totals:
+            return
+        self._s.ledger.add_totals(self._generation, **totals)
+        for ours, theirs in STATSD_NAMES.items():
+            if totals[ours]:
+                self._s.statsd.count(self.mapping, theirs, totals[ours])
+
