@@ -101,7 +101,17 @@ def _no_unannounced_warnings(expected_warnings: ExpectedWarnings) -> Iterator[No
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ[RUN_MARK] = uuid.uuid4().hex
+    _forget_the_users_clouds()
     sys.addaudithook(_refuse_other_hosts)
+
+
+def _forget_the_users_clouds() -> None:
+    """Whoever runs the tests may have credentials and proxies; no test may find them."""
+    for name in list(os.environ):
+        if name.startswith(('AWS_', 'OS_', 'ST_')) or name.lower().endswith('_proxy'):
+            del os.environ[name]
+    os.environ |= {'AWS_EC2_METADATA_DISABLED': 'true', 'AWS_CONFIG_FILE': os.devnull,
+                   'AWS_SHARED_CREDENTIALS_FILE': os.devnull}
 
 
 @pytest.hookimpl(trylast=True)

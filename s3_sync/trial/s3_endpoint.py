@@ -170,8 +170,8 @@ class S3Endpoint(Endpoint):
         connection = HTTPConnection(ADDRESS, self._ports_of['master.port'], timeout=5)
         try:
             connection.request('GET', '/dir/status')
-            return json.loads(connection.getresponse().read()).get('Topology', {}).get('Free', 0) > 0
-        except (OSError, HTTPException, ValueError):
+            return int(json.loads(connection.getresponse().read())['Topology']['Free']) > 0
+        except (OSError, HTTPException, ValueError, KeyError):
             return False
         finally:
             connection.close()
@@ -192,7 +192,7 @@ def s3_client(url: str, access_key: str, secret_key: str) -> Any:
     """A boto3 client for an endpoint that is not AWS: path style, no extra checksums, one try per request."""
     return boto3.client(
         's3', endpoint_url=url, region_name=REGION, aws_access_key_id=access_key, aws_secret_access_key=secret_key,
-        config=Config(s3={'addressing_style': 'path'}, retries={'total_max_attempts': 1},
+        config=Config(s3={'addressing_style': 'path'}, retries={'total_max_attempts': 1}, proxies={},
                       request_checksum_calculation='when_required', response_checksum_validation='when_required'))
 
 
