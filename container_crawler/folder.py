@@ -51,7 +51,8 @@ class HandlerEntry:
     """A handler and what it was last told of its container."""
 
     handler: RowHandler
-    told: int | None = None
+    told: tuple[str, int] | None = None
+    """Time of its newest metadata and a digest of all. Another replica may be behind, and is not believed."""
     users: int = 0
 
 
@@ -229,9 +230,11 @@ class Folder:
 
     def _tell_of_container(self, facts: FolderFacts) -> None:
         """Only its own failure when the handler cannot take it: rows go on, and it is told again."""
-        told = hash((tuple(sorted(facts.metadata.items())), tuple(sorted(facts.info['metadata_timestamps'].items())),
-                     facts.info['put_timestamp'], facts.info['storage_policy_index']))
-        if facts.deleted or told == self._entry.told:
+        times = facts.info['metadata_timestamps']
+        told = (max(times.values(), default=''),
+                hash((*sorted(facts.metadata.items()), *sorted(times.items()), facts.info['storage_policy_index'])))
+        last = self._entry.told
+        if facts.deleted or last is not None and (told == last or told[0] < last[0]):
             return
         try:
             with self._s.slots:
