@@ -25,8 +25,8 @@ from s3_sync.wire.units import parse_size
 _DOCS = Path(__file__).parents[2] / 'docs'
 
 _TOP = (model.Node, model.Daemon, model.Logging, model.Network, migration.Syslog)
-_MAPPING = (mapping.Source, remote.Place, remote.Credentials, mapping.Target, mapping.Deletes, mapping.Expiry,
-            mapping.Shunt, mapping.NamespaceKeys)
+_MAPPING = (mapping.Source, remote.Bucket, remote.Place, remote.Credentials, mapping.Target, mapping.Deletes,
+            mapping.Expiry, mapping.Shunt, mapping.NamespaceKeys)
 _DEFAULTS = (remote.RateLimits, mapping.SharedKeys)
 
 _INTRODUCTION = """\

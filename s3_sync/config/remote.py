@@ -94,13 +94,20 @@ class NamedRemote(RateLimits, Credentials, Place):
     """One entry of ``remotes``: everything but the bucket."""
 
 
-class Remote(NamedRemote):
-    """One bucket or container at a remote. Made by the loader from a mapping or from a named remote."""
+class Bucket(Model):
+    """Where at the remote
+
+    Always in the entry itself, whether or not it names a remote.
+    """
 
     bucket: str = Field(validation_alias='aws_bucket', description=(
         'The bucket, or the remote Swift container, which must exist. For a Swift remote of a `/*` mapping: what each '
         'container\'s remote name begins with (it may be empty); those containers are created. In a migration `/*` '
         'means every bucket or container that the credentials own.'))
+
+
+class Remote(Bucket, NamedRemote):
+    """One bucket or container at a remote. Made by the loader from a mapping or from a named remote."""
 
     @property
     def label(self) -> str:

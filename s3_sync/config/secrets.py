@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import core_schema
@@ -56,9 +56,6 @@ class Secret:
 
     def __bool__(self) -> bool:
         return bool(self._text)
-
-    def __iter__(self) -> NoReturn:
-        raise TypeError('a Secret is not iterable')
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (self._text, self.origin)

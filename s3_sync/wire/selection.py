@@ -246,10 +246,8 @@ def _find_header(meta: ObjectMeta, name: str) -> str | None:
     if name.startswith(USER_PREFIX):
         short = name[len(USER_PREFIX):]
         return next((v for k, v in meta.user_metadata.items() if fold(k) == short), None)
-    found = meta.sysmeta.get(name, meta.headers.get(name))
-    if found is None and name in _FROM_FIELDS:
-        found = _FROM_FIELDS[name](meta)
-    return found
+    found = _FROM_FIELDS[name](meta) if name in _FROM_FIELDS else None
+    return meta.sysmeta.get(name, meta.headers.get(name)) if found is None else found
 
 
 _FROM_FIELDS: dict[str, Callable[[ObjectMeta], str | None]] = {
@@ -258,7 +256,7 @@ _FROM_FIELDS: dict[str, Callable[[ObjectMeta], str | None]] = {
     'content-length': lambda meta: str(meta.size),
     'x-delete-at': lambda meta: None if meta.delete_at is None else str(meta.delete_at),
 }
-"""Headers that readers of disks know as fields only."""
+"""Headers that are fields first: readers of disks have nothing else, and an ETag header may stand in quotes."""
 
 
 # -- parsing ----------------------------------------------------------------------------

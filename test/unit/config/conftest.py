@@ -17,8 +17,8 @@ Entry = dict[str, Any]
 def s3() -> Callable[..., Entry]:
     """An entry of ``containers`` that is right, with changes."""
     def make(**changes: Any) -> Entry:
-        return {'account': 'AUTH_a', 'container': 'c', 'aws_bucket': 'b', 'aws_identity': 'key', 'aws_secret': 'hunter2',
-                **changes}
+        return {'account': 'AUTH_a', 'container': 'c', 'aws_bucket': 'b', 'aws_identity': 'key',
+                'aws_secret': 'hunter2', **changes}
     return make
 
 
@@ -26,8 +26,8 @@ def s3() -> Callable[..., Entry]:
 def swift() -> Callable[..., Entry]:
     def make(**changes: Any) -> Entry:
         return {'account': 'AUTH_a', 'container': 'c', 'protocol': 'swift', 'aws_bucket': 'b',
-                'aws_endpoint': 'https://far.example.com/auth/v1.0', 'aws_identity': 'acc:user', 'aws_secret': 'hunter2',
-                **changes}
+                'aws_endpoint': 'https://far.example.com/auth/v1.0', 'aws_identity': 'acc:user',
+                'aws_secret': 'hunter2', **changes}
     return make
 
 

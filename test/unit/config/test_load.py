@@ -157,7 +157,8 @@ def test_a_default_name_yields_to_a_given_one(loaded: Make, s3: Make) -> None:
 def test_delete_policy_and_propagate_delete_are_one_fact(loaded: Make, s3: Make) -> None:
     settings: Settings = loaded(
         s3(), s3(container='1', propagate_delete=False), s3(container='2', delete_policy='local'),
-        s3(container='3', delete_policy='tombstone', propagate_delete=False), s3(container='4', delete_policy='propagate'))
+        s3(container='3', delete_policy='tombstone', propagate_delete=False),
+        s3(container='4', delete_policy='propagate'))
     assert [(m.propagate_delete, m.delete_policy) for m in settings.containers] == [
         (True, 'propagate'), (False, 'tombstone'), (False, 'local'), (False, 'tombstone'), (True, 'propagate')]
 
