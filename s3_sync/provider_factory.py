@@ -109,8 +109,6 @@ class ProviderCache:
         self._clients.clear()
         self._providers.clear()
 
-    close_when_idle = close
-
     def _client(self, mapping: Mapping) -> S3Client | SwiftClient:
         key = (mapping.remote.model_copy(update={'bucket': ''}), mapping.remote_timeout)
         client = self._clients.get(key)

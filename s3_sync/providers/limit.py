@@ -69,6 +69,11 @@ class SharedLimiter:
             state[:2] = requests_per_second or math.inf, bytes_per_second or math.inf
         self._change(change)
 
+    @property
+    def limits_anything(self) -> bool:
+        """False: neither rate is limited, and no request need ask."""
+        return any(rate < math.inf for rate in _STATE.unpack(self._memory[:])[:2])
+
     def take_requests(self, count: float, now: float) -> float:
         """Take ``count`` requests at monotonic time ``now``; seconds to wait before sending them."""
         return self._take(0, count, now)

@@ -100,6 +100,12 @@ class Wrapper(BaseSync):
     def delete_objects(self, keys: Sequence[str]) -> dict[str, Exception | None]:
         return self._around('delete_objects', lambda: self.inner.delete_objects(keys))
 
+    def probe_conditional_put(self) -> tuple[bool, bool]:
+        return self._around('probe', self.inner.probe_conditional_put)
+
+    def set_conditional_put(self, create_only: bool, conditional_overwrite: bool) -> None:
+        self.inner.set_conditional_put(create_only, conditional_overwrite)
+
     def comparable(self, meta: ObjectMeta) -> tuple[object, ...]:
         return self.inner.comparable(meta)
 
