@@ -77,10 +77,10 @@ class Channel:
 
     def _exactly(self, size: int) -> bytes:
         try:
-            data = self._reader.read(size)
+            data: bytes = self._reader.read(size)
         except ConnectionError as error:
             raise EOFError('the other process is gone') from error
-        if data is None or len(data) != size:
+        if len(data) != size:
             raise EOFError('the other process is gone')
         return data
 

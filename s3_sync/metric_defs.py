@@ -40,6 +40,7 @@ IDLE = MetricDef('onespace_containers', 'gauge', ('state',), 'Container database
 PAUSED = MetricDef('onespace_mapping_paused', 'gauge', ('mapping',), '1 while an operator has paused the mapping.')
 REMOTE_HELD = MetricDef('onespace_remote_held', 'gauge', ('mapping',),
                         '1 while the mapping waits because its remote does not work.')
-CONFIG_OK = MetricDef('onespace_config_ok', 'gauge', (), '0 while the file on disk is refused and the last good one is in use.')
+CONFIG_OK = MetricDef('onespace_config_ok', 'gauge', (),
+                      '0 while the file on disk is refused and the last good one is in use.')
 
 ALL: tuple[MetricDef, ...] = tuple(v for v in list(globals().values()) if isinstance(v, MetricDef))

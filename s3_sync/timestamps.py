@@ -6,8 +6,8 @@ text or floats: databases abbreviate offsets, so text order is wrong.
 """
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
-from datetime import datetime, timezone
 from typing import NamedTuple
 
 from swift.common.utils import Timestamp, decode_timestamps
@@ -31,8 +31,8 @@ class RowTimes(NamedTuple):
 
     def covers(self, other: RowTimes) -> bool:
         """Whether a version with these times is as new as ``other`` in all three (semantics 1.2)."""
-        return (self.data >= other.data and self.content_type >= other.content_type
-                and self.metadata >= other.metadata)
+        return bool(self.data >= other.data and self.content_type >= other.content_type
+                    and self.metadata >= other.metadata)
 
 
 def row_times(created_at: str) -> RowTimes:
@@ -42,7 +42,7 @@ def row_times(created_at: str) -> RowTimes:
 
 def is_ours(timestamp: Timestamp) -> bool:
     """Whether this time was given by our own delete or restore, not by a user."""
-    return timestamp.offset >> 32 == MARKER
+    return bool(timestamp.offset >> 32 == MARKER)
 
 
 def without_marker(timestamp: Timestamp) -> Timestamp:
@@ -74,9 +74,9 @@ def iso_seconds(text: str) -> float | None:
         when = datetime.fromisoformat(text.replace('Z', '+00:00'))
     except ValueError:
         return None
-    return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
 
 def http_date(seconds: float) -> str:
     """RFC 7231 date of Unix seconds."""
-    return format_datetime(datetime.fromtimestamp(int(seconds), timezone.utc), usegmt=True)
+    return format_datetime(datetime.fromtimestamp(int(seconds), UTC), usegmt=True)

@@ -21,7 +21,7 @@ from functools import partial
 from container_crawler.swift_dir import load_swift_dir
 from s3_sync.channel import Channel, Configure, Counted, Logged, Outcomes, Rows, Stop
 from s3_sync.clock import SystemClock
-from s3_sync.concurrency import Event, GreenPool, Semaphore, sleep, spawn
+from s3_sync.concurrency import Event, Semaphore, sleep, spawn
 from s3_sync.config import Mapping, Settings
 from s3_sync.engine.apply import Applier
 from s3_sync.engine.apply import Mode as ApplyMode
@@ -113,10 +113,10 @@ class Worker:
         self._send_lock = Semaphore(1)
         self._settings: Settings | None = None
         self._mappings: dict[str, Mapping] = {}
-        self._source: Source | None = None
+        self._sources: dict[str, Source] = {}
+        """By ``local_reads``: mappings that differ in nothing else share disks and connections."""
         self._providers: ProviderCache | None = None
         self._listings: ListingCache | None = None
-        self._threads = 0
 
     # -- life ----------------------------------------------------------------------------
 
@@ -127,7 +127,7 @@ class Worker:
                 message = self._channel.receive()
                 match message:
                     case Configure():
-                        self._configure(message)
+                        self._configure(message)  # comes first, and once: a new configuration has new workers
                     case Rows():
                         self._accept(message)
                     case Stop():
@@ -137,22 +137,15 @@ class Worker:
 
     def _configure(self, message: Configure) -> None:
         settings = message.settings
-        first = self._settings is None
-        if first:
-            load_swift_dir(settings.swift_dir)
-            self._source = make_source(settings, metrics=self.metrics, clock=self._clock, logger=self._logger)
-            self._listings = ListingCache(settings.status_dir, clock=self._clock)
-        old, self._settings = self._providers, settings
+        load_swift_dir(settings.swift_dir)
+        self._settings = settings
+        self._listings = ListingCache(settings.status_dir, clock=self._clock)
         self._providers = ProviderCache(
             clock=self._clock, metrics=self.metrics,
             limiters={label: SharedLimiter.attach(fd) for label, fd in message.limiters.items()},
             conditional_put=message.conditional_put, max_connections=settings.workers)
         self._mappings = {m.generation: m for m in settings.containers}
-        self._appliers.clear()
-        if old is not None:
-            old.close_when_idle()
-        while self._threads < settings.workers:
-            self._threads += 1
+        for _ in range(settings.workers):
             spawn(self._work_forever)
 
     def _work_forever(self) -> None:
@@ -213,18 +206,26 @@ class Worker:
         self._queue_singly(key, applier, [task for task in tasks if task[1].name not in proven], 'look')
 
     def _applier(self, mapping: Mapping, container: str) -> Applier:
-        assert self._providers is not None and self._source is not None
+        assert self._providers is not None
         key = (mapping.generation, container)
         applier = self._appliers.get(key)
         if applier is None:
             concrete = mapping.for_container(container)
-            applier = Applier(concrete, self._source, self._providers.get(concrete), clock=self._clock,
-                              logger=self._logger)
+            applier = Applier(concrete, self._source(concrete.local_reads), self._providers.get(concrete),
+                              clock=self._clock, logger=self._logger)
             self._appliers[key] = applier
             if len(self._appliers) > KEPT_APPLIERS:
                 self._appliers.popitem(last=False)
         self._appliers.move_to_end(key)
         return applier
+
+    def _source(self, local_reads: str) -> Source:
+        assert self._settings is not None
+        if local_reads not in self._sources:
+            self._sources[local_reads] = make_source(
+                self._settings.model_copy(update={'local_reads': local_reads}), metrics=self.metrics,
+                clock=self._clock, logger=self._logger)
+        return self._sources[local_reads]
 
     # -- reporting -----------------------------------------------------------------------
 

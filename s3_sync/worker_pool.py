@@ -92,11 +92,6 @@ class WorkerPool:
 
     # -- life ----------------------------------------------------------------------------
 
-    def reconfigure(self) -> None:
-        """Send every worker the settings as they are now."""
-        for worker in self._workers:
-            self._send(worker, self._configure())
-
     def stop(self, grace_seconds: float = 5.0) -> None:
         """End all workers; work in their hands is abandoned, which loses nothing."""
         self._stopping = True

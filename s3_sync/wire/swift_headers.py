@@ -4,8 +4,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import unquote
 
-from s3_sync.types import CONTENT_HEADERS, LargeObject, ObjectMeta
 from s3_sync.timestamps import http_date_seconds, parse_timestamp
+from s3_sync.types import CONTENT_HEADERS, LargeObject, ObjectMeta
 
 USER_PREFIX = 'x-object-meta-'
 CRYPTO_PREFIXES = ('x-object-sysmeta-crypto-', 'x-object-transient-sysmeta-crypto-')
