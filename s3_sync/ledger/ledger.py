@@ -26,7 +26,8 @@ class Ledger(WorkPart, ProgressPart):
     """See the parts: ``work``, ``progress``, ``control``. Every method may raise LedgerError.
 
     After an error nothing of the transaction is written, and the object works again when its
-    cause is gone (a full disk that got space). Do not use one object on both sides of a fork.
+    cause is gone (a full disk that got space). Do not use one object on both sides of a fork, nor, in a
+    monkey-patched process, outside the hub's thread.
     """
 
     rescan = False
@@ -42,7 +43,7 @@ class Ledger(WorkPart, ProgressPart):
         """
         stamp = datetime.fromtimestamp(clock.now(), UTC).strftime('%Y%m%dT%H%M%SZ')
         database = Database(ledger_path(status_dir), owner=owner, stamp=stamp,
-                            logger=logger or logging.getLogger('s3-sync'))
+                            logger=logger or logging.getLogger(__name__))
         ledger = cls(database, clock, backoff)
         ledger.rescan = database.replaced
         if database.replaced:

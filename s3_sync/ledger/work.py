@@ -258,7 +258,7 @@ class WorkPart(ControlPart, LedgerPart):
             end = self._database.one('SELECT max(id) FROM work WHERE place = ?', (place_id,))[0] or 0
             last = 0
             while True:
-                with self.transaction(durable=True):
+                with self.transaction():
                     place = self._places.need(key[0], key[1], key[2])
                     rows = self._database.query(
                         f'SELECT id, kind FROM work WHERE {where} ORDER BY id LIMIT {_PAGE}',
@@ -270,4 +270,6 @@ class WorkPart(ControlPart, LedgerPart):
                 if len(rows) < _PAGE:
                     break
                 last = rows[-1][0]
+        with self.transaction(durable=True):  # syncs all of the above at once
+            self.save_fact('ledger:operator-change', changed)
         return changed

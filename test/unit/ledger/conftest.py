@@ -25,3 +25,9 @@ def command(ledger: Ledger, tmp_path: Path, clock: FakeClock) -> Iterator[Ledger
     """A second connection, as the operator's command has."""
     with Ledger.open(str(tmp_path), clock=clock, owner=False) as opened:
         yield opened
+
+
+@pytest.fixture
+def told_of_damage(expected_warnings) -> None:
+    """The test fails when a replaced ledger is not told loudly."""
+    expected_warnings('ERROR .*The ledger was damaged')

@@ -188,6 +188,40 @@ def test_threads_share_one_object_without_mixing_transactions(ledger):
     assert len(list(ledger.failures())) == 80
 
 
+GREEN = '''
+from s3_sync.concurrency import GreenPool, monkey_patch, sleep
+monkey_patch()
+import sys
+from test.unit.ledger.helpers import GENERATION, work
+from s3_sync.ledger import Ledger
+ledger = Ledger.open(sys.argv[1])
+
+def chunk(number):
+    try:
+        with ledger.transaction():
+            ledger.record(GENERATION, work(f'a{number}'))
+            sleep(0)
+            ledger.record(GENERATION, work(f'b{number}'))
+            if number % 2:
+                raise InterruptedError
+    except InterruptedError:
+        pass
+
+pool = GreenPool(10)
+for number in range(50):
+    pool.spawn_n(chunk, number)
+pool.waitall()
+assert ledger.counts() == {(GENERATION, 'failed'): 50}, ledger.counts()
+print(all(int(entry.row.name[1:]) % 2 == 0 for entry in ledger.failures()))
+ledger.close()
+'''
+
+
+def test_green_threads_that_switch_inside_a_transaction_do_not_mix(tmp_path):
+    with child(GREEN, str(tmp_path)) as process:
+        assert process.stdout.read() == 'True\n'
+
+
 def test_a_foreign_lock_on_the_file_is_a_clear_error_and_passes(ledger, tmp_path):
     ledger._database.query('PRAGMA busy_timeout = 10')
     other = sqlite3.connect(ledger_path(str(tmp_path)), isolation_level=None)

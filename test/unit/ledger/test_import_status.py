@@ -171,6 +171,7 @@ def test_nothing_is_imported_over_progress_even_of_another_database(ledger, stat
     assert set(rows(ledger)) == {'db-9'}
 
 
+@pytest.mark.usefixtures('told_of_damage')
 def test_nothing_is_imported_into_a_ledger_that_replaced_a_damaged_one(tmp_path, status, caplog):
     Ledger.open(str(tmp_path)).close()
     with open(ledger_path(str(tmp_path)), 'r+b') as file:

@@ -14,7 +14,7 @@ from swift.common.utils import Timestamp, encode_timestamps
 from s3_sync.clock import FakeClock
 from s3_sync.ledger import Backoff, Ledger
 
-from .helpers import row, work
+from .helpers import work
 
 GENERATIONS = ('g1', 'g2')
 PLACES = (('A', 'c'), ('A', 'd'), ('B', 'c'))

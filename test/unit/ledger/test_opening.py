@@ -46,11 +46,13 @@ DAMAGE = {
     'cut within a page': lambda path: os.truncate(path, os.path.getsize(path) - 1000),
     'garbage header': lambda path: overwrite(path, 0, os.urandom(100)),
     'garbage everywhere': lambda path: overwrite(path, 0, os.urandom(os.path.getsize(path))),
-    'garbage in a page of data': lambda path: overwrite(path, os.path.getsize(path) // 4096 // 2 * 4096, b'\xa5' * 4096),
+    'garbage in a page of data': lambda path: overwrite(
+        path, os.path.getsize(path) // 4096 // 2 * 4096, b'\xa5' * 4096),
     'text': lambda path: overwrite(path, 0, b'{"last_row": 3}\n' * 100),
 }
 
 
+@pytest.mark.usefixtures('told_of_damage')
 @pytest.mark.parametrize('damage', DAMAGE)
 def test_a_damaged_file_is_moved_aside_loudly_and_a_new_one_works(folder, caplog, damage):
     DAMAGE[damage](ledger_path(folder))
@@ -72,6 +74,7 @@ def open_bytes(path):
         return file.read()
 
 
+@pytest.mark.usefixtures('told_of_damage')
 def test_a_second_damage_in_the_same_second_keeps_both_files(folder):
     for _ in range(2):
         os.truncate(ledger_path(folder), 0)
@@ -80,6 +83,7 @@ def test_a_second_damage_in_the_same_second_keeps_both_files(folder):
         '1space-ledger.sqlite.corrupt-20231114T221320Z', '1space-ledger.sqlite.corrupt-20231114T221320Z.1']
 
 
+@pytest.mark.usefixtures('told_of_damage')
 def test_a_wal_whose_database_is_gone_is_damage_and_not_replayed(folder):
     overwrite_with_open_wal(folder)
     os.unlink(ledger_path(folder))
@@ -133,6 +137,7 @@ def test_the_command_leaves_a_damaged_file_where_it_is(folder, damage):
     assert not [name for name in os.listdir(folder) if 'corrupt' in name]
 
 
+@pytest.mark.usefixtures('told_of_damage')
 def test_damage_met_while_running_says_so_and_is_healed_by_the_next_start(folder):
     overwrite(ledger_path(folder), 4096, b'\xa5' * (os.path.getsize(ledger_path(folder)) - 4096))
     with Ledger.open(folder, owner=False) as ledger, pytest.raises(LedgerCorrupt, match='next start'):
@@ -141,6 +146,7 @@ def test_damage_met_while_running_says_so_and_is_healed_by_the_next_start(folder
         assert ledger.rescan
 
 
+@pytest.mark.usefixtures('told_of_damage')
 def test_no_predecessor_status_counts_after_damage(folder):
     os.truncate(ledger_path(folder), 0)
     with Ledger.open(folder) as ledger:
