@@ -2,8 +2,9 @@
 
 Built from the operator's internal-client.conf, or from a pipeline of our own
 that needs no file. Either way the rings come from the ``swift_dir`` in use,
-which Swift's defaults would not do. Requests do not carry X-Newest: it
-multiplies backend requests, and rows tell us which version to expect.
+which Swift's defaults would not do. Ours follows symlinks. Requests do not
+carry X-Newest: it multiplies backend requests, and rows tell us which version
+to expect.
 """
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ BUILT_IN = '''
 swift_dir = {swift_dir}
 
 [pipeline:main]
-pipeline = catch_errors proxy-logging cache proxy-server
+pipeline = catch_errors proxy-logging cache symlink proxy-server
 
 [app:proxy-server]
 use = egg:swift#proxy
@@ -27,6 +28,9 @@ account_autocreate = true
 
 [filter:cache]
 use = egg:swift#memcache
+
+[filter:symlink]
+use = egg:swift#symlink
 
 [filter:proxy-logging]
 use = egg:swift#proxy_logging
