@@ -24,6 +24,7 @@ from s3_sync.clock import Clock, SystemClock
 from s3_sync.errors import Error
 
 POLL_SECONDS = 0.02
+GROUP_SECONDS = 2.0
 TAIL_LINES = 30
 LAUNCHER = Path(__file__).with_name('die_with_parent.py')
 
@@ -89,16 +90,14 @@ class Processes:
         for name, process in processes.items():
             with suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, begin + self._servers[name].stop_seconds - self._clock.monotonic()))
-            _signal_group(process, signal.SIGKILL)
-            process.wait()
+            self._kill_group(process)
 
     def kill9(self, *names: str) -> None:
         """SIGKILL to the whole group of each; returns when the processes are gone."""
         for name in names:
             process = self._running.pop(name, None)
             if process is not None:
-                _signal_group(process, signal.SIGKILL)
-                process.wait()
+                self._kill_group(process)
 
     def running(self, name: str) -> bool:
         process = self._running.get(name)
@@ -121,8 +120,7 @@ class Processes:
         except subprocess.TimeoutExpired:
             raise ServerError(f'{name} is still running after {seconds} s\n{self.log_tail(name)}') from None
         finally:
-            _signal_group(process, signal.SIGKILL)
-            process.wait()
+            self._kill_group(process)
         if code != 0:
             raise ServerError(f'{name} exited with {code}\n{self.log_tail(name)}')
 
@@ -154,6 +152,19 @@ class Processes:
             return _STARTER.submit(
                 subprocess.Popen, command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 env={**os.environ, **server.env}, start_new_session=True).result()
+
+    def _kill_group(self, process: subprocess.Popen[bytes]) -> None:
+        """SIGKILL to a server and all that it has started; returns when they are gone.
+
+        What nobody waits for (no init in a container) stays a zombie, hence the limit.
+        """
+        deadline = self._clock.monotonic() + GROUP_SECONDS
+        while _signal_group(process, signal.SIGKILL) and self._clock.monotonic() < deadline:
+            if process.poll() is not None:
+                self._clock.sleep(POLL_SECONDS / 10)
+            else:
+                process.wait()
+        process.wait()
 
     def _wait_ready(self, server: Server, process: subprocess.Popen[bytes]) -> None:
         deadline = self._clock.monotonic() + server.start_seconds
@@ -195,7 +206,10 @@ def answers(address: str, port: int, path: str, expected: int = 200) -> bool:
         connection.close()
 
 
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """To the server and whatever it started; nothing when they are all gone."""
-    with suppress(ProcessLookupError):
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> bool:
+    """To the server and whatever it started; False when they are all gone."""
+    try:
         os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return False
+    return True

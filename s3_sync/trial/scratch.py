@@ -28,7 +28,9 @@ class ScratchFolder:
         parent = _parent()
         _sweep(parent)
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-        self._lock = _locked(self.path / LOCK)
+        # Locked before it has the name that a sweep looks for.
+        self._lock = _locked(self.path / f'{LOCK}.new')
+        os.rename(self.path / f'{LOCK}.new', self.path / LOCK)
 
     def close(self) -> None:
         """Remove the folder. Safe to call twice."""
@@ -76,7 +78,7 @@ def _locked(path: Path) -> int | None:
 
 
 def _sweep(parent: Path) -> None:
-    """Remove folders whose owner is gone. One without a lock file is being made right now."""
+    """Remove folders whose owner is gone. One without its lock is being made right now."""
     for folder in parent.glob(f'{PREFIX}*'):
         lock = folder / LOCK
         try:
