@@ -37,7 +37,6 @@ ANSWER_SECONDS = 60.0
 COPY_SECONDS = 600.0
 SKEW_SECONDS = 240.0
 """A 403 whose Date differs more than that from our clock is taken for a refused signature time."""
-MAX_MENDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +104,8 @@ class Client:
             if response.status < 300 or response.status in accept:
                 return response
             failure = self._failure(response)
-            how = self._mend(call, failure) if len(mended) < MAX_MENDS else ''
-            if not how or how in mended:
+            how = self._mend(call, failure, mended)
+            if not how:
                 raise self._error(call, failure)
             mended.add(how)
             host = failure.host or host
@@ -193,17 +192,18 @@ class Client:
             host = named if named.endswith(('.amazonaws.com', '.amazonaws.com.cn')) else ''
         return Failure(response.status, headers, code, message, region, host)
 
-    def _mend(self, call: Call, failure: Failure) -> str:
-        """Put right what a second try needs; says what, '' when nothing can be."""
-        if failure.host:
+    def _mend(self, call: Call, failure: Failure, done: set[str]) -> str:
+        """Put right what another try needs, each thing once; says what, '' when nothing can be."""
+        status, code = failure.status, failure.code
+        if failure.host and 'redirect' not in done:
             return 'redirect'
-        if failure.status == 403 and self._correct_clock(failure):
+        if status == 403 and 'clock' not in done and self._correct_clock(failure):
             return 'clock'
-        if failure.code in EXPIRED or (not failure.code and failure.status == 400 and call.method == 'HEAD'):
-            if self._credentials.renew():
-                return 'token'
-        if failure.status in (301, 400, 403) and call.bucket:
-            return self._adopt_region(call, failure)
+        expired = code in EXPIRED or (status == 400 and not code and call.method == 'HEAD')
+        if expired and 'token' not in done and self._credentials.renew():
+            return 'token'
+        if status in (301, 400, 403) and call.bucket and 'region' not in done and self._adopt_region(call, failure):
+            return 'region'
         return ''
 
     def _correct_clock(self, failure: Failure) -> bool:
@@ -216,7 +216,7 @@ class Client:
         self._skew = skew
         return True
 
-    def _adopt_region(self, call: Call, failure: Failure) -> str:
+    def _adopt_region(self, call: Call, failure: Failure) -> bool:
         region = failure.region
         blind = call.method == 'HEAD' and failure.status in (301, 400) and call.key
         if not region and blind and self.endpoint.flavour == 'aws':
@@ -227,9 +227,9 @@ class Client:
         wrong = failure.status == 301 or failure.code in (
             '', 'AuthorizationHeaderMalformed', 'PermanentRedirect', 'IllegalLocationConstraintException')
         if not region or region == known or not wrong:
-            return ''
+            return False
         self._regions[call.bucket] = region
-        return 'region'
+        return True
 
     def _error(self, call: Call, failure: Failure) -> ProviderError:
         hidden = self._hidden()
