@@ -154,17 +154,12 @@ class Processes:
                 env={**os.environ, **server.env}, start_new_session=True).result()
 
     def _kill_group(self, process: subprocess.Popen[bytes]) -> None:
-        """SIGKILL to a server and all that it has started; returns when they are gone.
-
-        What nobody waits for (no init in a container) stays a zombie, hence the limit.
-        """
-        deadline = self._clock.monotonic() + GROUP_SECONDS
-        while _signal_group(process, signal.SIGKILL) and self._clock.monotonic() < deadline:
-            if process.poll() is not None:
-                self._clock.sleep(POLL_SECONDS / 10)
-            else:
-                process.wait()
+        """SIGKILL to a server and all that it has started; returns when they are gone."""
+        _signal_group(process, signal.SIGKILL)
         process.wait()
+        deadline = self._clock.monotonic() + GROUP_SECONDS
+        while _group_lives(process.pid) and self._clock.monotonic() < deadline:
+            self._clock.sleep(POLL_SECONDS / 10)
 
     def _wait_ready(self, server: Server, process: subprocess.Popen[bytes]) -> None:
         deadline = self._clock.monotonic() + server.start_seconds
@@ -206,10 +201,23 @@ def answers(address: str, port: int, path: str, expected: int = 200) -> bool:
         connection.close()
 
 
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> bool:
-    """To the server and whatever it started; False when they are all gone."""
-    try:
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """To the server and whatever it started; nothing when they are all gone."""
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, number)
+
+
+def _group_lives(group: int) -> bool:
+    """Whether any process of the group still runs. Zombies do not count: some init may take its time with them."""
+    try:
+        os.killpg(group, 0)
     except ProcessLookupError:
         return False
-    return True
+    for stat in Path('/proc').glob('[0-9]*/stat'):
+        try:
+            state, _parent, its_group = stat.read_text(errors='replace').rsplit(')', 1)[1].split()[:3]
+        except OSError:
+            continue  # gone meanwhile
+        if int(its_group) == group and state not in 'ZX':
+            return True
+    return False
