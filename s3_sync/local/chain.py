@@ -12,6 +12,8 @@ HEAD each.
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from s3_sync.errors import SourceStale, SourceUnavailable
 from s3_sync.local.direct import DirectSource
 from s3_sync.local.disk import DiskSource
@@ -38,6 +40,11 @@ class ChainSource:
     def without_disk(self) -> ChainSource:
         """The same for mappings with ``local_reads: off``; shares connections, ``close`` only one of the two."""
         return ChainSource(self._placement, disk=None, direct=self._direct, proxy=self._proxy, metrics=self._metrics)
+
+    def expect(self, rows: Sequence[ObjectRow]) -> None:
+        """Rows that will be opened soon, in this order; costs no I/O now, and saves some then."""
+        if self._disk is not None:
+            self._disk.expect(rows)
 
     def open(self, row: ObjectRow) -> SourceObject:
         try:

@@ -174,6 +174,7 @@ class DirectSource:
                  'X-Backend-Allow-Reserved-Names': 'true', 'User-Agent': '1space'})
         except BackendError as error:
             self._resting[server] = now + NODE_REST_SECONDS
+            self._logger.info('object server %s; asking others for %d s', error, NODE_REST_SECONDS)
             raise Silent(f'{label}: {error}') from error
         if response.status == 200:
             return response
@@ -185,6 +186,7 @@ class DirectSource:
             raise NotThere(f'{label}: 404')
         if response.status == 507:
             self._resting[node['id']] = now + NODE_REST_SECONDS
+            self._logger.info('%s answers 507; asking others for %d s', label, NODE_REST_SECONDS)
         raise Silent(f'{label}: status {response.status}')
 
     def _object(self, node: Node, place: Place, row: ObjectRow, response: BackendResponse,

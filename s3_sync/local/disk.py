@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import BinaryIO, ParamSpec, Protocol, TypeVar
 
@@ -16,13 +16,15 @@ from container_crawler.exceptions import DeviceTimeout
 from s3_sync.clock import Clock, SystemClock
 from s3_sync.errors import SourceGone, SourceStale, SourceUnavailable
 from s3_sync.local.placement import Node, Place, Placement
+from s3_sync.local.read_ahead import AHEAD_BYTES, Key, ReadAhead
 from s3_sync.local.readonly_diskfile import (
     KEEP_CACHE_BYTES,
     MessageCollector,
     ReadOnlyManager,
     Replica,
+    ReplicaRequest,
     read_and_hash,
-    read_replica,
+    read_replicas,
 )
 from s3_sync.local.source import SourceObject
 from s3_sync.local.versions import SMALL_BYTES, buries, is_expired, lower_headers, meta_of, refuse_indirect
@@ -113,6 +115,7 @@ class DiskSource:
         self._manager = ReadOnlyManager(devices, self._messages)
         self._resting: dict[str, float] = {}
         self._distrusted: dict[tuple[int, str, RowTimes], None] = {}
+        self._ahead = ReadAhead(self._clock)
         self.off_reason = ''
 
     def open(self, row: ObjectRow) -> SourceObject:
@@ -126,7 +129,7 @@ class DiskSource:
         stale = False
         problems = []
         for node in self.local_primaries(place):
-            replica = self._replica(node, place, row, SMALL_BYTES)
+            replica = self._replica(node, place, row, wanted, SMALL_BYTES)
             if replica.times is not None and replica.times.covers(wanted):
                 if (node['id'], row.path, replica.times) not in self._distrusted:
                     return self._object(node, row, replica)
@@ -138,14 +141,27 @@ class DiskSource:
         detail = '; '.join(problems) or self.off_reason or 'no replica on this node'
         raise (SourceStale if stale else SourceUnavailable)(f'{row.path}: {detail}')
 
+    def expect(self, rows: Iterable[ObjectRow]) -> None:
+        """These rows will be opened soon, in this order: small ones are read in groups then."""
+        for row in rows:
+            if row.deleted or row.row.size > AHEAD_BYTES:
+                continue
+            place = self._placement.of(row)
+            if place.replicated:
+                for node in self.local_primaries(place)[:1]:
+                    device = node['device']
+                    self._ahead.expect((device, row.path, row.row.created_at),
+                                       _request(device, place, row, row.times, AHEAD_BYTES))
+
     def newest(self, row: ObjectRow) -> dict[int, RowTimes | None]:
         """Times of the live version on each local primary that could be asked, by device id; None: no live one."""
         place = self._placement.of(row)
         if not place.replicated:
             return {}
         found = {}
+        wanted = row.times
         for node in self.local_primaries(place):
-            replica = self._replica(node, place, row, -1)
+            replica = self._replica(node, place, row, wanted, -1)
             if replica.times is not None or replica.absent:
                 found[node['id']] = replica.times
         return found
@@ -159,25 +175,38 @@ class DiskSource:
     def close(self) -> None:
         self._runner.close()
 
-    def _replica(self, node: Node, place: Place, row: ObjectRow, small_bytes: int) -> Replica:
+    def _replica(self, node: Node, place: Place, row: ObjectRow, wanted: RowTimes, small_bytes: int) -> Replica:
         device = node['device']
         now = self._clock.monotonic()
         if self._resting and self._resting.get(device, now) > now:
             return Replica(problem='did not answer a moment ago')
-        try:
-            replica = self._runner.run(device, read_replica, self._manager, device, place.partition,
-                                       (row.account, row.container, row.name), place.policy, row.times, small_bytes)
-        except DeviceTimeout as error:
-            self._resting[device] = now + DEVICE_REST_SECONDS
-            self._logger.warning('device %s does not answer (%s); reading from other replicas for %d s',
-                                 device, error, DEVICE_REST_SECONDS)
-            return Replica(problem='did not answer in time')
+        key = (device, row.path, row.row.created_at)
+        replica = self._ahead.take(key) if small_bytes >= 0 else None
+        if replica is None:
+            replica = self._read(key, _request(device, place, row, wanted, small_bytes))
         for message in self._messages.drain():
             self._logger.info('device %s: %s', device, message)
         if replica.hopeless and not self.off_reason:
             self.off_reason = f'{replica.problem} (local reads need the user that the object server runs as)'
             self._logger.error('reading from the local disks is switched off: %s', self.off_reason)
         return replica
+
+    def _read(self, key: Key, request: ReplicaRequest) -> Replica:
+        """This replica, and in the same hop those expected next on its device."""
+        device = request.device
+        group = self._ahead.group(key)
+        others: list[Replica] = []
+        try:
+            replica, *others = self._runner.run(device, read_replicas, self._manager,
+                                                [request, *(member for _, member in group.members)])
+            return replica
+        except DeviceTimeout as error:
+            self._resting[device] = self._clock.monotonic() + DEVICE_REST_SECONDS
+            self._logger.warning('device %s does not answer (%s); reading from other replicas for %d s',
+                                 device, error, DEVICE_REST_SECONDS)
+            return Replica(problem='did not answer in time')
+        finally:
+            self._ahead.land(group, others)
 
     def _distrust(self, version: tuple[int, str, RowTimes]) -> None:
         """Take this replica's version from elsewhere from now on; the oldest entries make room."""
@@ -211,3 +240,8 @@ class DiskSource:
             body = DiskBody(self._runner, node['device'], replica.file, meta.size, meta.etag,
                             partial(self._distrust, (node['id'], row.path, replica.times)))
         return SourceObject(meta, replica.times, body, 'disk')
+
+
+def _request(device: str, place: Place, row: ObjectRow, wanted: RowTimes, small_bytes: int) -> ReplicaRequest:
+    return ReplicaRequest(device, place.partition, (row.account, row.container, row.name), place.policy, wanted,
+                          small_bytes)

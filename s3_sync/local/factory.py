@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from container_crawler.device_threads import DeviceThreads
+from container_crawler.internal_client import make_internal_client
 from s3_sync.clock import Clock, SystemClock
 from s3_sync.config.model import Settings
 from s3_sync.local.chain import ChainSource
@@ -17,26 +18,6 @@ from s3_sync.metrics import Metrics
 
 DISK_SECONDS = 10.0
 """A local device that takes longer for one read is left alone; the other replicas serve meanwhile."""
-
-BUILT_IN_PIPELINE = """
-[DEFAULT]
-swift_dir = {swift_dir}
-log_level = WARNING
-
-[pipeline:main]
-pipeline = catch_errors symlink proxy-server
-
-[filter:catch_errors]
-use = egg:swift#catch_errors
-
-[filter:symlink]
-use = egg:swift#symlink
-
-[app:proxy-server]
-use = egg:swift#proxy
-account_autocreate = true
-"""
-
 
 def make_source(settings: Settings, *, metrics: Metrics | None = None, clock: Clock | None = None,
                 logger: logging.Logger | None = None, runner: DeviceRunner | None = None) -> ChainSource:
@@ -56,12 +37,10 @@ def make_source(settings: Settings, *, metrics: Metrics | None = None, clock: Cl
 
 
 def _internal_client(settings: Settings) -> Any:
-    # Imported late: it loads the proxy server, which most processes never need.
-    from swift.common.internal_client import InternalClient
-    from swift.common.wsgi import ConfigString
     path = settings.internal_client_path
     in_swift_dir = Path(settings.swift_dir, 'internal-client.conf')
     if path is None and in_swift_dir.exists():
         path = str(in_swift_dir)
-    conf = path or ConfigString(BUILT_IN_PIPELINE.format(swift_dir=settings.swift_dir))
-    return InternalClient(conf, settings.internal_client_logname, 1)
+    # Once: what fails is deferred and comes again, without sleeping in the client.
+    return make_internal_client(settings.swift_dir, path, user_agent=settings.internal_client_logname,
+                                log_name=settings.internal_client_logname, tries=1)

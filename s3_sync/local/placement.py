@@ -35,15 +35,21 @@ class Placement:
         self._swift_dir = swift_dir
         self._my_ips = whataremyips(bind_ip)
         self._local_ips: dict[str, bool] = {}
+        # Several sources ask for the same row one after the other.
+        self._last: tuple[ObjectRow, Place] | None = None
 
     def of(self, row: ObjectRow) -> Place:
         """Place of the row's object. SourceUnavailable when swift.conf knows no such policy."""
+        if self._last is not None and self._last[0] is row:
+            return self._last[1]
         index = row.row.policy_index
         policy = POLICIES.get_by_index(index)
         if policy is None:
             raise SourceUnavailable(f'{row.path}: storage policy {index} is not in swift.conf')
         ring = policy.object_ring or POLICIES.get_object_ring(index, self._swift_dir)
-        return Place(policy, *ring.get_nodes(row.account, row.container, row.name))
+        place = Place(policy, *ring.get_nodes(row.account, row.container, row.name))
+        self._last = (row, place)
+        return place
 
     def is_local(self, node: Node) -> bool:
         """Whether this node of the ring is this machine (``swift_bind_ip``), whatever its port."""

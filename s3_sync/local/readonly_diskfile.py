@@ -11,8 +11,9 @@ import errno
 import hashlib
 import os
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from swift.common.exceptions import (
     DiskFileDeleted,
@@ -138,19 +139,34 @@ class Replica:
     """No replica on any device of this node will be readable by this process."""
 
 
-def read_replica(manager: ReadOnlyManager, device: str, partition: int, path: tuple[str, str, str], policy: Any,
-                 wanted: RowTimes, small_bytes: int) -> Replica:
-    """Open one replica; read it whole when it covers ``wanted`` and has at most ``small_bytes``.
+class ReplicaRequest(NamedTuple):
+    """Which replica to open, and how much of it to read."""
 
-    Negative ``small_bytes``: metadata only, no file is left open. Never raises.
-    """
+    device: str
+    partition: int
+    path: tuple[str, str, str]
+    """Account, container, object."""
+    policy: Any
+    wanted: RowTimes
+    """The body of a version that does not cover these is of no interest."""
+    small_bytes: int
+    """Bodies up to this are read whole; negative: metadata only, no file is left open."""
+
+
+def read_replicas(manager: ReadOnlyManager, requests: Sequence[ReplicaRequest]) -> list[Replica]:
+    """One after the other, in one hop to a device's thread. Never raises."""
+    return [read_replica(manager, request) for request in requests]
+
+
+def read_replica(manager: ReadOnlyManager, request: ReplicaRequest) -> Replica:
+    """Open one replica; read it whole when it covers what is wanted and is small. Never raises."""
     try:
         for _ in range(STATE_CHANGES - 1):
             try:
-                return _read(manager, device, partition, path, policy, wanted, small_bytes)
+                return _read(manager, request)
             except DiskFileStateChanged:
                 continue
-        return _read(manager, device, partition, path, policy, wanted, small_bytes)
+        return _read(manager, request)
     except DiskFileDeleted as error:
         return Replica(problem='deleted', tombstone=error.timestamp, absent=True)
     except DiskFileNotExist:
@@ -170,9 +186,9 @@ def _denied(error: BaseException) -> bool:
     return any(getattr(e, 'errno', None) in (errno.EACCES, errno.EPERM) for e in (error, error.__context__))
 
 
-def _read(manager: ReadOnlyManager, device: str, partition: int, path: tuple[str, str, str], policy: Any,
-          wanted: RowTimes, small_bytes: int) -> Replica:
-    replica_file = manager.get_diskfile(device, partition, *path, policy, open_expired=True)
+def _read(manager: ReadOnlyManager, request: ReplicaRequest) -> Replica:
+    replica_file = manager.get_diskfile(request.device, request.partition, *request.path, request.policy,
+                                        open_expired=True)
     replica_file.open()
     file = replica_file.take_file()
     keep = False
@@ -180,14 +196,14 @@ def _read(manager: ReadOnlyManager, device: str, partition: int, path: tuple[str
         metadata = replica_file.get_metadata()
         times = RowTimes(replica_file.data_timestamp, replica_file.content_type_timestamp, replica_file.timestamp)
         replica = Replica(metadata, times)
-        if times.covers(wanted):
+        if times.covers(request.wanted):
             size = replica_file.content_length
-            if size <= small_bytes:
+            if size <= request.small_bytes:
                 replica.data = read_block(file, 0, size)
                 found = hashlib.md5(replica.data, usedforsecurity=False).hexdigest()
                 if len(replica.data) != size or found != metadata.get('ETag'):
                     return Replica(problem=f'its body has {len(replica.data)} bytes and MD5 {found}')
-            elif small_bytes >= 0:
+            elif request.small_bytes >= 0:
                 replica.file = file
                 keep = True
         return replica

@@ -69,13 +69,14 @@ def meta_of(name: str, headers: dict[str, str], times: RowTimes) -> ObjectMeta:
     headers['content-type'] = clean_content_type(headers.get('content-type') or 'application/octet-stream')
     headers['etag'] = headers.get('etag', '').strip('"')
     headers['x-timestamp'] = times.metadata.normal
-    headers['last-modified'] = http_date(-(-float(times.metadata) // 1))
     data = parse_timestamp(headers.get(SOURCE_TIME_HEADER)) or without_marker(times.data)
+    meta = meta_from_headers(name, headers)
     return replace(
-        meta_from_headers(name, headers), source_etag='', data_time=data,
+        meta, source_etag='', data_time=data,
         meta_time=data if times.metadata == times.data else without_marker(times.metadata),
         ctype_time=data if times.content_type == times.data else without_marker(times.content_type),
-        last_modified=float(times.metadata))
+        last_modified=float(times.metadata),
+        sysmeta={**meta.sysmeta, 'last-modified': http_date(-(-float(times.metadata) // 1))})
 
 
 def times_from_headers(headers: Mapping[str, str], row: ObjectRow) -> RowTimes:
