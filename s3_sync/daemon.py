@@ -13,7 +13,7 @@ from container_crawler.swift_dir import load_swift_dir
 from s3_sync import metric_defs
 from s3_sync.clock import Clock, SystemClock
 from s3_sync.concurrency import sleep, spawn
-from s3_sync.config import Settings
+from s3_sync.config import Secret, Settings
 from s3_sync.config.watch import Watcher
 from s3_sync.errors import ConfigError, LedgerError, Problem
 from s3_sync.ledger import Ledger, NodeLock
@@ -60,7 +60,10 @@ class Daemon:
         self._metrics = PrometheusMetrics()
         self._session: Session | None = None
         self._stop_asked = False
-        self._reload_asked = False
+        self._check_asked = False
+        """SIGHUP came: read the configuration even if the file looks unchanged."""
+        self._replaced = False
+        """The session's configuration is no longer the one in use."""
         self._fatal: LedgerError | None = None
         self._held: dict[str, str] = {}
         """After ``--once``: mappings whose remote did not work, and why."""
@@ -89,9 +92,10 @@ class Daemon:
         for text in settings.warnings:
             self._logger.warning('configuration: %s', text)
         for variable in ('http_proxy', 'https_proxy'):
-            if getattr(settings, variable):
-                os.environ[variable] = getattr(settings, variable)
-        self._reload_asked = False
+            proxy: Secret | None = getattr(settings, variable)
+            if proxy is not None:
+                os.environ[variable] = proxy.reveal()
+        self._replaced = False
         session = Session(settings, ledger, metrics=self._metrics, clock=self._clock, logger=self._logger,
                           on_ledger_error=self._ledger_failed)
         try:
@@ -130,12 +134,12 @@ class Daemon:
         return stuck
 
     def _until_reload(self, session: Session) -> None:
-        while not self._ending and not self._reload_asked:
+        while not self._ending and not self._replaced:
             started = self._clock.monotonic()
             session.crawler.poll()
             self._metrics.observe(metric_defs.POLL_SECONDS, value=self._clock.monotonic() - started)
             due = started + session.settings.poll_interval
-            self._wait_until(lambda due=due: self._reload_asked or self._clock.monotonic() >= due)  # type: ignore[misc]
+            self._wait_until(lambda due=due: self._replaced or self._clock.monotonic() >= due)  # type: ignore[misc]
 
     def _wait_until(self, condition: Callable[[], bool]) -> None:
         while not self._ending and not condition():
@@ -153,12 +157,12 @@ class Daemon:
             except LedgerError as error:
                 self._ledger_failed(error)
             now = self._clock.monotonic()
-            if now - checked >= CONFIG_CHECK_SECONDS or self._reload_asked:
+            if now - checked >= CONFIG_CHECK_SECONDS or self._check_asked:
                 checked = now
                 self._check_configuration()
 
     def _check_configuration(self) -> None:
-        forced, self._reload_asked = self._reload_asked, False
+        forced, self._check_asked = self._check_asked, False
         before = self._watcher.settings
         changed = self._watcher.check(force=forced)
         self._metrics.set(metric_defs.CONFIG_OK, value=self._watcher.error is None)
@@ -173,7 +177,7 @@ class Daemon:
             self._watcher.settings = before
             return
         self._logger.info('configuration changed: reloading')
-        self._reload_asked = True
+        self._replaced = True
         if self._session is not None:
             self._session.crawler.stop()
 
@@ -197,7 +201,7 @@ class Daemon:
                 self._session.crawler.stop()
 
         def reload(signum: int, frame: object) -> None:
-            self._reload_asked = True
+            self._check_asked = True
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
@@ -209,9 +213,11 @@ class Daemon:
         if self._fatal is not None:
             print(f'stopped: {self._fatal}', file=sys.stderr)
             return EXIT_CRASH
-        if not self._options.once or self._stop_asked:
+        if not self._options.once:
             return EXIT_DONE
-        return EXIT_FAILED if self._report_failures(ledger) else EXIT_DONE
+        if self._stop_asked:
+            print('stopped before everything was done; the next run goes on from here', file=sys.stderr)
+        return EXIT_FAILED if self._report_failures(ledger) or self._stop_asked else EXIT_DONE
 
     def _report_failures(self, ledger: Ledger) -> bool:
         """``--once``: say on standard error what is left undone."""

@@ -7,6 +7,7 @@ the ledger.
 from __future__ import annotations
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -89,6 +90,7 @@ class SyncContainer(RowHandler):
         self._in_hand: set[str] = set()
         self._rescan_until: dict[str, int] = {}
         self._object_count = 0
+        self._max_row: dict[str, int] = {}
         self._tombstones_seen = 0
         self._totals: Counter[str] = Counter()
 
@@ -120,11 +122,15 @@ class SyncContainer(RowHandler):
         return None
 
     def save_progress(self, db_id: str, progress: Progress) -> None:
+        ledger = self._s.ledger
         try:
-            self._s.ledger.save_progress(
+            ledger.save_progress(
                 self._generation, db_id, account=self.mapping.account, container=self.container,
                 own_row=progress.own_row, verified_row=progress.verified_row, share=progress.share,
                 evaluation=self.mapping.evaluation)
+            if self.mapping.guard_tombstones and progress.own_row >= self._max_row.get(db_id, sys.maxsize):
+                ledger.save_complete_count(*self._where, self._object_count)
+                self._tombstones_seen = 0
         except LedgerError as error:
             self._s.on_ledger_error(error)
 
@@ -134,7 +140,7 @@ class SyncContainer(RowHandler):
         return not (self.state.paused or self.state.health.tripped or self._waiting)
 
     def handle_own(self, db: DatabaseInfo, rows: Sequence[Row], done: Callable[[Row], None]) -> None:
-        self._object_count = db.object_count
+        self._note(db)
         if db.db_id in self._rescan_until:
             # Rows that were there when the scan began are probably done: listings first.
             if self._rescan_until[db.db_id] < 0:
@@ -152,7 +158,7 @@ class SyncContainer(RowHandler):
         self._submit('own', rows, done)
 
     def handle_others(self, db: DatabaseInfo, rows: Sequence[Row], done: Callable[[Row], None]) -> None:
-        self._object_count = db.object_count
+        self._note(db)
         self._submit('verify', rows, done)
 
     def handle_container_info(self, info: Mapping[str, object], metadata: Mapping[str, str]) -> None:
@@ -188,14 +194,19 @@ class SyncContainer(RowHandler):
         message = Rows(self._generation, self.mapping.account, self.container, self._object_count, mode, [])
         self._s.dispatch.submit(message, rows, lambda results: self._ended(message, done, results))
 
+    def _note(self, db: DatabaseInfo) -> None:
+        self._object_count = db.object_count
+        self._max_row[db.db_id] = db.max_row
+
     def _held_by_guard(self, rows: Sequence[Row]) -> list[Row]:
         """Tombstones that ``guard_tombstones`` keeps back (semantics 6.5)."""
         if not self.mapping.guard_tombstones:
             return []
         deleted = [row for row in rows if row.deleted]
         self._tombstones_seen += len(deleted)
-        known = self._s.ledger.complete_count(*self._where) or 0
-        too_many = (self._tombstones_seen > self.mapping.max_delete_count
+        known = self._s.ledger.complete_count(*self._where)
+        # Before the first complete pass there is nothing at the remote that could be lost.
+        too_many = (known is not None and self._tombstones_seen > self.mapping.max_delete_count
                     and self._tombstones_seen > self.mapping.max_delete_fraction * known)
         return deleted if too_many else []
 

@@ -30,22 +30,22 @@ class Selector:
         due = _newest_seconds(row) + self._copy_after
         if self._copy_after and due > now:
             return Outcome('deferred', 'copy-after', due=due)
-        if self._criteria.needs_headers:
-            return None
         meta = ObjectMeta(name=row.name, size=row.row.size, content_type=row.row.content_type)
-        return self._by_criteria(row, meta, now)
+        newest = _newest_seconds(row)
+        if self._criteria.may_match(meta, newest_time=newest, now=now):
+            return None
+        return self._not_selected(meta, newest, now, headers_known=not self._criteria.needs_headers)
 
     def after_read(self, row: ObjectRow, meta: ObjectMeta, now: float) -> Outcome | None:
         """The row's end when the object's headers do not fit, else None: go on."""
-        if not self._criteria.needs_headers:
-            return None
-        return self._by_criteria(row, meta, now)
-
-    def _by_criteria(self, row: ObjectRow, meta: ObjectMeta, now: float) -> Outcome | None:
         newest = _newest_seconds(row)
         if self._criteria.matches(meta, newest_time=newest, now=now):
             return None
-        due = self._criteria.next_match_time(meta, newest_time=newest, now=now)
+        return self._not_selected(meta, newest, now, headers_known=True)
+
+    def _not_selected(self, meta: ObjectMeta, newest: float, now: float, *, headers_known: bool) -> Outcome:
+        """Excluded for good, or only until the object is old enough."""
+        due = self._criteria.next_match_time(meta, newest_time=newest, now=now, headers_known=headers_known)
         if due is not None:
             return Outcome('deferred', 'selection-age', due=due)
         return Outcome('excluded', 'selection-criteria')
