@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
-from s3_sync.errors import Forbidden, NotFound, PermanentError, Unsupported
+from s3_sync.errors import BucketNotFound, Forbidden, NotFound, PermanentError, Unsupported
 from s3_sync.providers.s3 import xml
 from s3_sync.providers.s3.client import Call, Client
 from s3_sync.streams import BytesBody
@@ -102,9 +102,9 @@ class Lifecycle:
     def _load(self) -> tuple[bytes, list[Rule]]:
         try:
             _response, data = self._client.read(Call('GET', self._bucket, query={'lifecycle': ''}))
-        except NotFound as error:
-            if 'NoSuchBucket' in str(error):
-                raise
+        except BucketNotFound:
+            raise
+        except NotFound:
             return b'', []
         parsed = [_parse(e) for e in xml.parse(data).findall('Rule')]
         raws = _RULE.findall(data)
