@@ -133,6 +133,9 @@ class TestSeaweedFS(OnS3):
 
 class TestMoto(OnS3):
     checks_credentials = False
+    checks_bytes = False
+    conditional_updates = False
+    refused_names = frozenset({'new\nline'})
 
     @pytest.fixture
     def endpoint(self, moto: MotoEndpoint) -> tuple[dict[str, Any], Callable[[str], object]]:

@@ -29,8 +29,10 @@ class Limits:
     def from_info(cls, document: bytes) -> Limits:
         """Of a cluster's /info; what it does not tell is as Swift's defaults."""
         try:
-            told = json.loads(document).get('swift', {})
-        except (ValueError, AttributeError):
+            told = json.loads(document)['swift']
+        except (ValueError, TypeError, KeyError):
+            return cls()
+        if not isinstance(told, dict):
             return cls()
         return cls(**{f.name: told[f.name] for f in fields(cls)
                       if isinstance(told.get(f.name), int) and told[f.name] > 0})

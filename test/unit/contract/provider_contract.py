@@ -112,6 +112,12 @@ class ProviderContract:
     longest_name = 1024
     """UTF-8 bytes of the longest object name that fits, the provider's own prefixes taken off."""
     checks_credentials = True
+    checks_bytes = True
+    """The endpoint refuses bytes that do not have the checksum sent along."""
+    conditional_updates = True
+    """Where PUT honours If-Match, metadata updates do too."""
+    refused_names: frozenset[str] = frozenset()
+    """Names that this endpoint cannot hold although its kind can."""
 
     @pytest.fixture
     def build(self) -> Build:
@@ -327,7 +333,7 @@ class ProviderContract:
         assert provider.head_object('o').delete_at is None
 
     def test_an_update_holds_only_for_the_version_seen(self, provider: BaseSync) -> None:
-        if not provider.capabilities.conditional_overwrite:
+        if not (provider.capabilities.conditional_overwrite and self.conditional_updates):
             pytest.xfail('the caller looks before it writes')
         upload(provider, 'o', b'old')
         seen = provider.head_object('o')
@@ -478,6 +484,8 @@ class ProviderContract:
 
     @pytest.mark.parametrize('name', AWKWARD)
     def test_an_awkward_name_is_kept_or_refused(self, provider: BaseSync, name: str) -> None:
+        if name in self.refused_names:
+            pytest.xfail('a defect of this endpoint')
         try:
             upload(provider, name, name.encode(), user_metadata={'a': 'b'})
         except PermanentError:
@@ -498,12 +506,13 @@ class ProviderContract:
     def test_awkward_names_do_not_meet(self, provider: BaseSync) -> None:
         if not self.exact_names:
             pytest.xfail('this endpoint changes names')
-        for name in AWKWARD:
+        awkward = [name for name in AWKWARD if name not in self.refused_names]
+        for name in awkward:
             upload(provider, name, name.encode())
-        assert names(provider, limit=5) == sorted(AWKWARD, key=str.encode)
-        for name in AWKWARD:
+        assert names(provider, limit=5) == sorted(awkward, key=str.encode)
+        for name in awkward:
             assert provider.get_object(name).read() == name.encode()
-        assert provider.delete_objects(AWKWARD) == dict.fromkeys(AWKWARD)
+        assert provider.delete_objects(awkward) == dict.fromkeys(awkward)
         assert names(provider) == []
 
     def test_the_longest_name_fits(self, provider: BaseSync) -> None:
@@ -562,6 +571,8 @@ class ProviderContract:
     def test_wrong_bytes_store_nothing(self, provider: BaseSync) -> None:
         with pytest.raises(ChecksumMismatch):
             provider.upload_object(BytesBody(b'other'), described('o', b'wrong'))
+        if not self.checks_bytes:
+            return  # noticed by the answer's ETag, too late to keep it out
         with pytest.raises(NotFound):
             provider.head_object('o')
         upload(provider, 'o', b'fine')
