@@ -93,7 +93,8 @@ class Crawler:
             found_shards=self._found_shards)
         self._targets = Targets(list_containers, factory.known_containers, logger, clock)
         self._scanner = Scanner(self._threads, self._seen, logger)
-        self._remote = RemoteRoots(ask_shards or (lambda a, c: ask_for_shards(self._ring, a, c)), clock, logger)
+        self._remote = RemoteRoots(ask_shards or (lambda a, c: ask_for_shards(self._ring, a, c)),
+                                   self._found_shards, clock, logger)
         self._mappings: dict[int, MappingState] = {}
         self._next_number = 0
         self._folders: dict[int, Folder] = {}
@@ -214,7 +215,7 @@ class Crawler:
     def _wait(self, until: Callable[[], bool] | None) -> bool:
         """Until nothing runs and nothing is outstanding. False when stopped earlier."""
         sleep(0)
-        while self._turns.busy or self.outstanding:
+        while self._turns.busy or self._remote.busy or self.outstanding:
             if self._stopping or (until is not None and until()):
                 return False
             sleep(NAP_SECONDS)
@@ -246,16 +247,8 @@ class Crawler:
         places = tuple(self._ring.places(*target.path))
         for place in places:
             scan.add(Visit(target, place, places))
-        root = ContainerPath(target.account, target.container)
-        if places or target.path != root:
-            return
-        shards = self._remote.shards(root, now=self._once)
-        if shards is not None and self._targets.set_shards(root, shards):
-            self._visit_shards(target, scan)
-
-    def _visit_shards(self, target: Target, scan: ScanPass) -> None:
-        for shard in self._targets.shards(target):
-            self._visit(shard, scan)
+        if not places and target.path == (target.account, target.container):
+            self._remote.visit(target, now=self._once)
 
     def _visit_again(self, folder: Folder, scan: ScanPass) -> None:
         """A folder with work left that this pass did not come by: no listing names its container any more."""
@@ -266,10 +259,11 @@ class Crawler:
             scan.add(Visit(folder.target, place, places))
 
     def _found_shards(self, target: Target, shards: tuple[ContainerPath, ...]) -> None:
-        """Called in a turn of a root: its shards are news and need not wait for the next poll."""
+        """Called for a root, in its turn or when another node answered: news need not wait for the next poll."""
         if self._targets.set_shards(target.path, shards):
             scan = self._scanner.begin()
-            self._visit_shards(target, scan)
+            for shard in self._targets.shards(target):
+                self._visit(shard, scan)
             scan.finish()
 
     def _seen(self, visit: Visit, stamp: Stamp | None | OSError) -> None:
@@ -317,6 +311,8 @@ class Crawler:
         if len(visit.places) == 1:
             return (own,)
         (self._absent.discard if present else self._absent.add)(visit.place.folder)
+        if not present and all(place.folder in self._absent for place in visit.places):
+            self._absent.difference_update(place.folder for place in visit.places)
         present_places = [p for p in visit.places if p.folder not in self._absent]
         if not present or present_places[0] != visit.place:
             return (own,)

@@ -4,14 +4,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from eventlet.semaphore import Semaphore
 
 from container_crawler.arrivals import row_seconds
 from container_crawler.databases import DatabaseInfo, Place
 from container_crawler.device_threads import DeviceThreads
-from container_crawler.exceptions import RetryError
+from container_crawler.exceptions import DatabaseBusy, DeviceTimeout, RetryError
 from container_crawler.handlers import ContainerMapping, RowHandler
 from container_crawler.progress import DatabaseState
 from container_crawler.reader import DatabaseFile, FolderFacts, inspect_folder, read_rows
@@ -330,9 +330,14 @@ class Folder:
             for folder in waiting:
                 self._s.request_turn(folder)
 
-    def complain(self, error: BaseException, *args: Any) -> None:
-        """Log an error of this container once, until it is another one or gone."""
+    def complain(self, error: BaseException) -> None:
+        """Log an error of this container once, until it is another one or gone. Silent devices are told of as such."""
         text = f'{type(error).__name__}: {error}'
-        if text != self.complaint:
-            self.complaint = text
-            self._s.logger.error('%s/%s on %s: %s', *self.target.path, self.place.device, text, exc_info=error)
+        if text == self.complaint:
+            return
+        self.complaint = text
+        if isinstance(error, DeviceTimeout | DatabaseBusy):
+            level, trace = logging.DEBUG if isinstance(error, DeviceTimeout) else logging.WARNING, None
+        else:
+            level, trace = logging.ERROR, error
+        self._s.logger.log(level, '%s/%s on %s: %s', *self.target.path, self.place.device, text, exc_info=trace)

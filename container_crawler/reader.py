@@ -71,8 +71,11 @@ class _Complaints:
         self.lines: list[str] = []
 
     def _keep(self, message: object, *args: object, **_: object) -> None:
-        self.lines.append(str(message) % args if args and not isinstance(args[0], dict) else
-                          str(message) % args[0] if args else str(message))
+        values = args[0] if len(args) == 1 and isinstance(args[0], dict) else args
+        try:
+            self.lines.append(str(message) % values if args else str(message))
+        except (TypeError, ValueError):
+            self.lines.append(f'{message} {args}')
 
     exception = error = warning = critical = _keep
 
@@ -174,6 +177,7 @@ def _readable(path: str, complaints: _Complaints, *, skip_commits: bool) -> Iter
     broker = _Broker(path, timeout=LOCK_SECONDS, pending_timeout=LOCK_SECONDS, logger=complaints,
                      force_db_file=True, skip_commits=skip_commits)
     try:
+        broker.reload_db_files()  # now: doing so later would close the connection
         with broker:
             yield broker
     except LockTimeout as error:

@@ -2,51 +2,74 @@
 
 In a large cluster nearly all containers of an account are such, and each costs
 a request; so requests are spread to a steady rate, and the round gets longer
-with their number.
+with their number. Nobody waits for an answer but ``--once``.
 """
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 
+from eventlet import spawn_n
+
 from container_crawler.exceptions import CrawlerError
-from container_crawler.folder import Clock
+from container_crawler.folder import Clock, Target
 from container_crawler.shards import ContainerPath
 
 ROUND_SECONDS = 60.0
 REQUESTS_PER_SECOND = 20.0
+AT_ONCE = 4
 MOST = 1_000_000
 """So many roots are remembered; beyond that the round starts over."""
 
 
 class RemoteRoots:
-    def __init__(self, ask: Callable[[str, str], tuple[ContainerPath, ...]], clock: Clock,
+    def __init__(self, ask: Callable[[str, str], tuple[ContainerPath, ...]],
+                 found: Callable[[Target, tuple[ContainerPath, ...]], None], clock: Clock,
                  logger: logging.Logger) -> None:
-        """``ask(account, container)`` tells a root's shards; it may raise CrawlerError."""
+        """``ask(account, container)`` tells a root's shards, or raises CrawlerError; ``found`` hears of them."""
         self._ask = ask
+        self._found = found
         self._clock = clock
         self._logger = logger
         self._asked: dict[int, float] = {}
         self._allowance = REQUESTS_PER_SECOND
         self._refilled_at = clock.monotonic()
         self._failing = False
+        self._line: deque[Target] = deque()
+        self._asking = 0
 
-    def shards(self, root: ContainerPath, *, now: bool = False) -> tuple[ContainerPath, ...] | None:
-        """The root's shards when it is its time (or ``now``), None when it is not or nobody knows."""
-        key = hash(root)
+    def visit(self, target: Target, *, now: bool = False) -> None:
+        """Have the root's shards asked for if it is its time, or ``now``."""
+        key = hash(target.path)
         monotonic = self._clock.monotonic()
-        if not now and not self._is_due(key, monotonic):
-            return None
+        if not (now or self._is_due(key, monotonic)):
+            return
         if len(self._asked) >= MOST:
             self._asked.clear()
         self._asked[key] = monotonic
+        self._line.append(target)
+        if self._asking < AT_ONCE:
+            self._asking += 1
+            spawn_n(self._work)
+
+    @property
+    def busy(self) -> bool:
+        return self._asking > 0
+
+    def _work(self) -> None:
         try:
-            shards = self._ask(*root)
-        except CrawlerError as error:
-            self._complain(root, error)
-            return None
-        self._failing = False
-        return shards
+            while self._line:
+                target = self._line.popleft()
+                try:
+                    shards = self._ask(*target.path)
+                except CrawlerError as error:
+                    self._complain(target.path, error)
+                else:
+                    self._failing = False
+                    self._found(target, shards)
+        finally:
+            self._asking -= 1
 
     def _is_due(self, key: int, monotonic: float) -> bool:
         asked = self._asked.get(key)

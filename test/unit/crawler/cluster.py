@@ -230,7 +230,7 @@ def settle(crawler: Crawler, polls: int = 1) -> None:
     for _ in range(polls):
         crawler.poll()
         eventlet.sleep(0)
-        while crawler._turns.busy:
+        while crawler._turns.busy or crawler._remote.busy:
             eventlet.sleep(0.001)
 
 
