@@ -11,9 +11,10 @@ import logging
 import sys
 
 from container_crawler.swift_dir import SwiftDirError
+from s3_sync.config.release import sync_problems
 from s3_sync.config.watch import Watcher
-from s3_sync.daemon import EXIT_CRASH, Daemon, Options, not_yet
-from s3_sync.errors import ConfigError, LedgerError, Problem
+from s3_sync.daemon import EXIT_CRASH, Daemon, Options
+from s3_sync.errors import ConfigError, LedgerError
 
 EXIT_CONFIG = 78
 """EX_CONFIG of sysexits.h; unit files use RestartPreventExitStatus=78."""
@@ -32,9 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     options = Options(arguments.config, arguments.once, arguments.log_level, arguments.console)
     try:
         watcher = Watcher(options.config)
-        problems = not_yet(watcher.settings)
-        if not watcher.settings.containers:
-            problems.append(Problem('containers', 'there is nothing to synchronise'))
+        problems = sync_problems(watcher.settings)
         if problems:
             raise ConfigError(options.config, problems)
         return Daemon(options, watcher).run()

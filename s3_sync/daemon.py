@@ -14,6 +14,7 @@ from s3_sync import metric_defs
 from s3_sync.clock import Clock, SystemClock
 from s3_sync.concurrency import sleep, spawn
 from s3_sync.config import Secret, Settings
+from s3_sync.config.release import sync_problems
 from s3_sync.config.watch import Watcher
 from s3_sync.errors import ConfigError, LedgerError, Problem
 from s3_sync.ledger import Ledger, NodeLock
@@ -31,12 +32,6 @@ STUCK_SECONDS = 2.0
 """``--once`` gives up on a remote that does not work after this long without anything else to do."""
 NAMED_FAILURES = 20
 """Failures that ``--once`` names on standard error; all of them are in ``1space failures list``."""
-
-
-def not_yet(settings: Settings) -> list[Problem]:
-    """What the configuration allows and this release cannot do: refused rather than done by halves."""
-    return [Problem(f'containers[{i}].retain_local', 'archiving (retain_local: false) is not part of this release')
-            for i, mapping in enumerate(settings.containers) if not mapping.retain_local]
 
 
 @dataclass(frozen=True)
@@ -168,7 +163,7 @@ class Daemon:
         self._metrics.set(metric_defs.CONFIG_OK, value=self._watcher.error is None)
         if changed is None or self._options.once:
             return
-        problems = not_yet(changed)
+        problems = sync_problems(changed)
         if changed.status_dir != before.status_dir or changed.swift_dir != before.swift_dir:
             problems.append(Problem('', 'a new status_dir or swift_dir needs a restart'))
         if problems:
