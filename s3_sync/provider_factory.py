@@ -61,6 +61,11 @@ def limit_key(remote: Remote) -> str:
     return f'{remote.protocol};{remote.label};{remote.identity or remote.application_credential_id or ""}'
 
 
+def probe_fact(remote: Remote) -> str:
+    """Key of the ledger's fact that says what a probe of this endpoint and bucket found."""
+    return f'conditional-put:{limit_key(remote)}:{remote.bucket}'
+
+
 class ProviderCache:
     """The providers of one process, made when first asked for and kept.
 

@@ -21,10 +21,10 @@ from s3_sync.concurrency import sleep
 from s3_sync.config import Mapping as SyncMapping
 from s3_sync.config import Settings
 from s3_sync.errors import LedgerError, ProviderError
-from s3_sync.ledger import EVERYTHING, Ledger
+from s3_sync.ledger import Ledger
 from s3_sync.ledger.import_status import StatusImporter
 from s3_sync.metrics import Metrics
-from s3_sync.provider_factory import ProviderCache, limit_key
+from s3_sync.provider_factory import ProviderCache, limit_key, probe_fact
 from s3_sync.providers.limit import SharedLimiter
 from s3_sync.remote_health import RemoteHealth
 from s3_sync.stats import Statsd
@@ -39,6 +39,8 @@ PROBE_KEPT_SECONDS = 24 * 3600.0
 """How long it is believed what an endpoint's probe showed."""
 STOP_SECONDS = 5.0
 METADATA_RETRY_SECONDS = 60.0
+HELD_FACT = 'session:held'
+"""Ledger fact for ``1space status``: generation to reason, of mappings whose remote does not work."""
 
 
 class Session(HandlerFactory):
@@ -57,6 +59,8 @@ class Session(HandlerFactory):
         self.states = {m.generation: MappingState(m, RemoteHealth(clock)) for m in settings.containers}
         for mapping in settings.containers:
             ledger.set_generation(mapping.generation, mapping.name, describe(mapping), mapping.evaluation)
+        self._held: dict[str, str] | None = None
+        self._note_pauses()
         self._limiters = {limit_key(m.remote): SharedLimiter.create(
             requests_per_second=m.remote.max_requests_per_second,
             bytes_per_second=m.remote.max_bytes_per_second) for m in settings.containers}
@@ -139,7 +143,7 @@ class Session(HandlerFactory):
         for mapping in self.settings.containers:
             if mapping.remote.protocol != 's3' or mapping.remote.conditional_put != 'auto':
                 continue
-            key = f'conditional-put:{limit_key(mapping.remote)}:{mapping.remote.bucket}'
+            key = probe_fact(mapping.remote)
             known = self._ledger.fact(key, PROBE_KEPT_SECONDS)
             if known is None:
                 try:
@@ -156,19 +160,31 @@ class Session(HandlerFactory):
 
     def tick(self) -> None:
         """Twice a second: pauses, due work, remotes on trial, container metadata, numbers."""
-        paused = self._ledger.paused()
+        self._note_pauses()
         counts = self._ledger.counts()
         for generation, state in self.states.items():
-            state.paused = generation in paused or EVERYTHING in paused
-            if state.health.may_try:
-                self._try_again(state)
-            elif not state.health.tripped:
-                self._resume(generation)
-                if not state.paused:
+            if not state.paused:
+                if state.health.may_try:
+                    self._try_again(state)
+                elif not state.health.tripped:
+                    self._resume(generation)
                     self.retry_due(generation, RETRY_BATCH)
             self._show(state, counts)
+        self._tell_held()
         self._bring_metadata()
         self.flush()
+
+    def _note_pauses(self) -> None:
+        # A pause of everything names each generation that was not resumed by itself.
+        paused = self._ledger.paused()
+        for generation, state in self.states.items():
+            state.paused = generation in paused
+
+    def _tell_held(self) -> None:
+        held = {generation: state.health.reason for generation, state in self.states.items() if state.health.tripped}
+        if held != self._held:
+            self._ledger.save_fact(HELD_FACT, held)
+            self._held = held
 
     def flush(self) -> None:
         for container in self._containers.values():
@@ -217,8 +233,7 @@ class Session(HandlerFactory):
             container = self._containers[key]
             if due > now or not container.ready():
                 continue
-            digest = hashlib.sha256(json.dumps([container.mapping.evaluation, sorted(headers.items())])
-                                    .encode()).hexdigest()
+            digest = container_digest(container.mapping, headers)
             where = (key[0], container.mapping.account, key[1])
             if self._ledger.metadata_hash(*where) != digest:
                 try:
@@ -229,6 +244,11 @@ class Session(HandlerFactory):
                     continue
                 self._ledger.save_metadata_hash(*where, digest)
             del self._metadata_due[key]
+
+
+def container_digest(mapping: SyncMapping, headers: Mapping[str, str]) -> str:
+    """Changes when the remote container has to be brought up to date."""
+    return hashlib.sha256(json.dumps([mapping.evaluation, sorted(headers.items())]).encode()).hexdigest()
 
 
 def describe(mapping: SyncMapping) -> str:
