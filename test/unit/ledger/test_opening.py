@@ -83,8 +83,8 @@ def test_a_second_damage_in_the_same_second_keeps_both_files(folder):
         '1space-ledger.sqlite.corrupt-20231114T221320Z', '1space-ledger.sqlite.corrupt-20231114T221320Z.1']
 
 
-@pytest.mark.usefixtures('told_of_damage')
-def test_a_wal_whose_database_is_gone_is_damage_and_not_replayed(folder):
+def test_a_wal_whose_database_is_gone_is_damage_and_not_replayed(folder, expected_warnings):
+    expected_warnings('damaged .only its WAL was left')
     overwrite_with_open_wal(folder)
     os.unlink(ledger_path(folder))
     with Ledger.open(folder) as ledger:
