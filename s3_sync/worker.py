@@ -22,12 +22,13 @@ from container_crawler.swift_dir import load_swift_dir
 from s3_sync.channel import Channel, Configure, Counted, Logged, Outcomes, Rows, Stop
 from s3_sync.clock import SystemClock
 from s3_sync.concurrency import Event, Semaphore, sleep, spawn
-from s3_sync.config import Mapping, Settings
+from s3_sync.config import Mapping
 from s3_sync.engine.apply import Applier
 from s3_sync.engine.apply import Mode as ApplyMode
 from s3_sync.engine.outcomes import Outcome, outcome_of_error
 from s3_sync.engine.verify import proven_by_pages
 from s3_sync.engine.whole_listing import ListingCache
+from s3_sync.local.chain import ChainSource
 from s3_sync.local.factory import make_source
 from s3_sync.local.source import Source
 from s3_sync.metrics import Registry
@@ -111,10 +112,9 @@ class Worker:
         self._appliers: OrderedDict[tuple[str, str], Applier] = OrderedDict()
         self._finished: list[tuple[int, Outcome]] = []
         self._send_lock = Semaphore(1)
-        self._settings: Settings | None = None
         self._mappings: dict[str, Mapping] = {}
-        self._sources: dict[str, Source] = {}
-        """By ``local_reads``: mappings that differ in nothing else share disks and connections."""
+        self._source: ChainSource | None = None
+        self._source_without_disk: Source | None = None
         self._providers: ProviderCache | None = None
         self._listings: ListingCache | None = None
 
@@ -138,7 +138,8 @@ class Worker:
     def _configure(self, message: Configure) -> None:
         settings = message.settings
         load_swift_dir(settings.swift_dir)
-        self._settings = settings
+        self._source = make_source(settings, metrics=self.metrics, clock=self._clock, logger=self._logger)
+        self._source_without_disk = self._source.without_disk()
         self._listings = ListingCache(settings.status_dir, clock=self._clock)
         self._providers = ProviderCache(
             clock=self._clock, metrics=self.metrics,
@@ -175,9 +176,10 @@ class Worker:
         batch = max(1, applier.provider.capabilities.batch_delete)
         for at in range(0, len(deletes), batch):
             self._queue.put(key, partial(self._delete, key, applier, deletes[at:at + batch]))
-        for token, row in tasks:
-            if not row.deleted:
-                self._queue.put(key, partial(self._handle, key, applier, token, row, mode))
+        live = [task for task in tasks if not task[1].deleted]
+        applier.expect([row for _, row in live])
+        for token, row in live:
+            self._queue.put(key, partial(self._handle, key, applier, token, row, mode))
 
     def _handle(self, key: Key, applier: Applier, token: int, row: ObjectRow,
                 mode: ApplyMode) -> None:
@@ -206,26 +208,18 @@ class Worker:
         self._queue_singly(key, applier, [task for task in tasks if task[1].name not in proven], 'look')
 
     def _applier(self, mapping: Mapping, container: str) -> Applier:
-        assert self._providers is not None
+        assert self._providers is not None and self._source is not None and self._source_without_disk is not None
         key = (mapping.generation, container)
         applier = self._appliers.get(key)
         if applier is None:
             concrete = mapping.for_container(container)
-            applier = Applier(concrete, self._source(concrete.local_reads), self._providers.get(concrete),
-                              clock=self._clock, logger=self._logger)
+            source = self._source if concrete.local_reads == 'auto' else self._source_without_disk
+            applier = Applier(concrete, source, self._providers.get(concrete), clock=self._clock, logger=self._logger)
             self._appliers[key] = applier
             if len(self._appliers) > KEPT_APPLIERS:
                 self._appliers.popitem(last=False)
         self._appliers.move_to_end(key)
         return applier
-
-    def _source(self, local_reads: str) -> Source:
-        assert self._settings is not None
-        if local_reads not in self._sources:
-            self._sources[local_reads] = make_source(
-                self._settings.model_copy(update={'local_reads': local_reads}), metrics=self.metrics,
-                clock=self._clock, logger=self._logger)
-        return self._sources[local_reads]
 
     # -- reporting -----------------------------------------------------------------------
 

@@ -63,6 +63,11 @@ class Applier:
 
     # -- live rows -----------------------------------------------------------------------
 
+    def expect(self, rows: Sequence[ObjectRow]) -> None:
+        """These rows come next: those that will be opened may be read ahead."""
+        now = self.clock.now()
+        self.source.expect([row for row in rows if self._selector.before_read(row, now) is None])
+
     def handle(self, row: ObjectRow, mode: Mode = 'own') -> Outcome:
         """Bring the remote to this row's version, or a newer one. Never raises."""
         try:

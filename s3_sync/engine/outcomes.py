@@ -36,7 +36,7 @@ def outcome_of_error(error: Exception, now: float) -> Outcome:
     match error:
         case errors.SourceGone():
             return Outcome('same', error.reason)
-        case errors.SourceEncrypted():
+        case errors.SourceUnusable():
             return Outcome('permanent', error.reason, detail)
         case errors.SourceError():
             return Outcome('failed', error.reason, detail)

@@ -28,7 +28,7 @@ def make_source(settings: Settings, *, metrics: Metrics | None = None, clock: Cl
     clock = clock or SystemClock()
     placement = Placement(settings.swift_dir, settings.swift_bind_ip)
     disk = None
-    if settings.local_reads == 'auto':
+    if 'auto' in (settings.local_reads, *(mapping.local_reads for mapping in settings.containers)):
         disk = DiskSource(placement, devices=settings.devices, runner=runner or DeviceThreads(timeout=DISK_SECONDS),
                           clock=clock, logger=logger)
     return ChainSource(placement, disk=disk, direct=DirectSource(placement, clock=clock, logger=logger),

@@ -1,6 +1,7 @@
 """What every way of reading a local object promises."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,6 +35,9 @@ class Source(Protocol):
         versions can be found), SourceUnavailable (those who may have it do not
         answer), SourceEncrypted.
         """
+
+    def expect(self, rows: Sequence[ObjectRow]) -> None:
+        """These live rows will be opened soon, in this order. Costs no IO now and may save some then."""
 
     def superseded(self, row: ObjectRow) -> bool:
         """For a tombstone row: whether a live version newer than it exists by now (semantics 2.4).

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 from swift.common.utils import Timestamp, encode_timestamps
@@ -66,6 +67,9 @@ class FakeSource:
         body = CountedBody(data)
         self.bodies.append(body)
         return SourceObject(meta, times, body, 'disk')
+
+    def expect(self, rows: Sequence[ObjectRow]) -> None:
+        pass
 
     def superseded(self, row: ObjectRow) -> bool:
         if self.unreachable:
