@@ -11,7 +11,7 @@ from dataclasses import replace
 from s3_sync.base_sync import NO_CONDITION, BaseSync, Capabilities, ProviderResponse, RemoteObject
 from s3_sync.clock import Clock, SystemClock
 from s3_sync.config.mapping import Mapping as MappingConfig
-from s3_sync.errors import BucketNotFound, NotFound
+from s3_sync.errors import BucketNotFound, LimitExceeded, NotFound
 from s3_sync.metrics import Metrics
 from s3_sync.providers.s3 import settings
 from s3_sync.providers.s3.batch import Deleter
@@ -51,7 +51,7 @@ class SyncS3(BaseSync):
         self._sides = SideObjects(self._objects)
         self._listing = Listing(self._client, self._scheme)
         self._deleter = Deleter(self._client, self._objects)
-        self._door = ShuntDoor(self, self._objects, self._sides, self._scheme, self._bucket, clock)
+        self._door = ShuntDoor(self, self._objects, self._sides, clock, place=self._place, side=self._side)
         known = settings.conditional_put(mapping, self._endpoint)
         self.needs_probe = known is None
         """Whether nobody knows yet if conditional PUTs are honoured: ``probe_conditional_put`` finds out."""
@@ -118,10 +118,7 @@ class SyncS3(BaseSync):
 
     def put_object(self, key: str, body: Body, meta: ObjectMeta, *, bucket: str | None = None,
                    condition: Condition = NO_CONDITION) -> PutResult:
-        plan = self._plan(meta)
-        with self._sides.around_put(self._side(key, bucket), plan.side):
-            return self._objects.put(self._place(key, bucket), body, plan.headers, md5=meta.content_md5,
-                                     condition=condition)
+        return self._put(key, bucket, body, meta, condition, {})
 
     def post_object(self, key: str, meta: ObjectMeta, *, bucket: str | None = None,
                     condition: Condition = NO_CONDITION) -> PutResult:
@@ -131,6 +128,8 @@ class SyncS3(BaseSync):
         return self._copy(key, bucket, meta, current)
 
     def delete_object(self, key: str, *, bucket: str | None = None, condition: Condition = NO_CONDITION) -> bool:
+        if not self._objects.keeps_name(self._scheme.key(key)):
+            return False
         place = self._place(key, bucket)
         try:
             current: ObjectMeta | None = self._objects.head(place, key)
@@ -153,11 +152,7 @@ class SyncS3(BaseSync):
     # -- what the sync engine calls -------------------------------------------------------
 
     def upload_object(self, body: Body, meta: ObjectMeta, *, condition: Condition = NO_CONDITION) -> PutResult:
-        check_limits(self._scheme.key(meta.name), body.size, self.capabilities)
-        plan = self._plan(meta)
-        with self._sides.around_put(self._side(meta.name), plan.side):
-            return self._objects.put(self._place(meta.name), body, {**plan.headers, **self._store.uploads},
-                                     md5=meta.content_md5, condition=condition)
+        return self._put(meta.name, None, body, meta, condition, self._store.uploads)
 
     def update_metadata(self, meta: ObjectMeta, remote: ObjectMeta) -> PutResult:
         self._sides.remember(self._side(meta.name), remote)
@@ -165,9 +160,10 @@ class SyncS3(BaseSync):
 
     def delete_objects(self, keys: Sequence[str]) -> dict[str, Exception | None]:
         scheme = self._scheme
-        groups = {name: (scheme.key(name), scheme.manifest_key(name), scheme.side_key(name)) for name in keys}
+        groups = {name: (scheme.key(name), scheme.manifest_key(name), scheme.side_key(name)) for name in keys
+                  if self._objects.keeps_name(scheme.key(name))}
         failed = self._deleter.delete(self._bucket, [key for group in groups.values() for key in group])
-        return {name: next((failed[key] for key in group if key in failed), None) for name, group in groups.items()}
+        return {name: next((failed[key] for key in groups.get(name, ()) if key in failed), None) for name in keys}
 
     def apply_container(self, headers: Mapping[str, str]) -> None:
         if self.capabilities.bucket_expiry:
@@ -209,7 +205,10 @@ class SyncS3(BaseSync):
     # -- shared -----------------------------------------------------------------------
 
     def _place(self, name: str, bucket: str | None = None) -> Place:
-        return Place(bucket or self._bucket, self._scheme.key(name))
+        key = self._scheme.key(name)
+        if not self._objects.keeps_name(key):
+            raise NotFound(f'{name!r}: this store cannot have an object of that name')
+        return Place(bucket or self._bucket, key)
 
     def _side(self, name: str, bucket: str | None = None) -> Place:
         return Place(bucket or self._bucket, self._scheme.side_key(name))
@@ -218,6 +217,17 @@ class SyncS3(BaseSync):
         if self._store.kms and not meta.source_etag:
             meta = replace(meta, source_etag=meta.content_md5)
         return plan_metadata(meta, self._store.metadata_limits)
+
+    def _put(self, name: str, bucket: str | None, body: Body, meta: ObjectMeta, condition: Condition,
+             settings: Mapping[str, str]) -> PutResult:
+        key = self._scheme.key(name)
+        check_limits(key, body.size, self.capabilities)
+        if not self._objects.keeps_name(key):
+            raise LimitExceeded(f'{name!r}: this store would take the name for another one', reason='name-not-kept')
+        plan = self._plan(meta)
+        with self._sides.around_put(self._side(name, bucket), plan.side):
+            return self._objects.put(Place(bucket or self._bucket, key), body, {**plan.headers, **settings},
+                                     md5=meta.content_md5, condition=condition)
 
     def _copy(self, key: str, bucket: str | None, meta: ObjectMeta, current: ObjectMeta) -> PutResult:
         plan = self._plan(replace(meta, source_etag=meta.source_etag or current.source_etag))

@@ -13,7 +13,15 @@ import pytest
 from botocore.exceptions import ClientError
 from swift.common.utils import Timestamp
 
-from s3_sync.errors import BucketNotFound, PermanentError, PreconditionFailed, TemporaryError, Unsupported
+from s3_sync.errors import (
+    BucketNotFound,
+    LimitExceeded,
+    NotFound,
+    PermanentError,
+    PreconditionFailed,
+    TemporaryError,
+    Unsupported,
+)
 from s3_sync.streams import BytesBody
 from s3_sync.sync_s3 import SyncS3
 from s3_sync.trial.s3_endpoint import Endpoint, MotoEndpoint, S3Endpoint
@@ -281,6 +289,21 @@ def test_a_listing_in_another_order_is_complete_and_declared(s3: S3Endpoint, mak
         marker = page.next_marker
     assert sorted(found) == sorted(names)
     assert not provider.capabilities.ordered_listing
+
+
+@pytest.mark.parametrize('name', ['a//b', '/a/b', 'a/b/', 'a\\b'])
+def test_a_name_that_this_store_takes_for_another_touches_nothing(s3: S3Endpoint, make: Make, name: str) -> None:
+    provider = make(s3)
+    with pytest.raises(LimitExceeded) as caught:
+        provider.upload_object(BytesBody(b'late'), described(name, b'late'))
+    assert caught.value.reason == 'name-not-kept'
+    provider.upload_object(BytesBody(b'data'), described('a/b', b'data'))
+    with pytest.raises(NotFound):
+        provider.head_object(name)
+    assert provider.shunt_object(ShuntRequest('GET', name)).status == 404
+    assert provider.delete_object(name) is False
+    assert provider.delete_objects([name]) == {name: None}
+    assert provider.get_object('a/b').read() == b'data'
 
 
 def test_the_probe_finds_what_this_store_honours(s3: S3Endpoint, make: Make) -> None:

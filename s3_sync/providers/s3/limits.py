@@ -1,8 +1,11 @@
-"""What S3 cannot hold, said before anything is sent."""
+"""What a store cannot hold, said before anything is sent."""
 from __future__ import annotations
 
 from s3_sync.base_sync import Capabilities
 from s3_sync.errors import LimitExceeded
+
+CHANGES_NAMES = ('SeaweedFS',)
+"""Servers that keep keys as paths of a file system."""
 
 
 def check_limits(key: str, size: int, capabilities: Capabilities) -> None:
@@ -16,3 +19,8 @@ def check_limits(key: str, size: int, capabilities: Capabilities) -> None:
                             reason='key-too-long')
     if size > capabilities.max_put_bytes:
         raise LimitExceeded(f'{size} bytes, one PUT takes {capabilities.max_put_bytes}', reason='too-large')
+
+
+def may_be_changed(key: str) -> bool:
+    """Whether a store that keeps keys as paths would take this one for another (``a//b`` for ``a/b``)."""
+    return '//' in key or '\\' in key or key.endswith('/') or key.startswith('/')

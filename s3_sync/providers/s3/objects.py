@@ -19,6 +19,7 @@ from s3_sync.errors import (
 from s3_sync.providers.http import Response
 from s3_sync.providers.s3 import xml
 from s3_sync.providers.s3.client import COPY_SECONDS, Call, Client
+from s3_sync.providers.s3.limits import CHANGES_NAMES, may_be_changed
 from s3_sync.providers.s3.signing import quote_path
 from s3_sync.streams import Body, BytesBody
 from s3_sync.types import Condition, ObjectMeta, PutResult
@@ -98,6 +99,14 @@ class Objects:
             return 0
         self.check(place, unchecked)
         return 1
+
+    def keeps_name(self, key: str) -> bool:
+        """Whether the store can have an object of just this key. One that cannot would touch another object."""
+        if not may_be_changed(key) or self._client.endpoint.flavour != 'other':
+            return True
+        if not self._client.answered:
+            self._client.open(Call('GET'), accept=tuple(range(300, 600))).close()
+        return not self._client.server.startswith(CHANGES_NAMES)
 
     def check(self, place: Place, condition: Condition) -> None:
         """PreconditionFailed when ``condition`` does not hold now."""

@@ -1,7 +1,7 @@
 """Requests of Swift clients that the shunt hands on, and S3's answers as Swift would give them."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from swift.common.utils import Timestamp
@@ -14,7 +14,6 @@ from s3_sync.providers.s3.objects import Objects, Place, whole_size
 from s3_sync.providers.s3.side_objects import SideObjects
 from s3_sync.timestamps import http_date
 from s3_sync.types import CONTENT_HEADERS, Condition, ObjectMeta, ShuntRequest
-from s3_sync.wire.keys import KeyScheme
 from s3_sync.wire.s3_headers import meta_from_s3
 from s3_sync.wire.swift_headers import OWN_KEYS, USER_PREFIX
 
@@ -27,14 +26,14 @@ _KEPT = ('etag', 'content-range')
 class ShuntDoor:
     """``provider`` is whom these parts belong to; writes go through its ordinary methods."""
 
-    def __init__(self, provider: BaseSync, objects: Objects, sides: SideObjects, scheme: KeyScheme, bucket: str,
-                 clock: Clock) -> None:
+    def __init__(self, provider: BaseSync, objects: Objects, sides: SideObjects, clock: Clock, *,
+                 place: Callable[[str], Place], side: Callable[[str], Place]) -> None:
         self._provider = provider
         self._objects = objects
         self._sides = sides
-        self._scheme = scheme
-        self._bucket = bucket
         self._clock = clock
+        self._place = place
+        self._side = side
 
     def read(self, request: ShuntRequest) -> ProviderResponse:
         """GET or HEAD. ValueError for any other method."""
@@ -43,8 +42,12 @@ class ShuntDoor:
         if not request.key:
             return _no_containers()
         asked = {k.lower(): v for k, v in request.headers.items()}
+        try:
+            place = self._place(request.key)
+        except NotFound:
+            return ProviderResponse(404, {'content-length': '0'})
         response = self._objects.open(
-            request.method, Place(self._bucket, self._scheme.key(request.key)),
+            request.method, place,
             headers={k: _quoted(asked[k]) if k in ('if-match', 'if-none-match') else asked[k]
                      for k in FORWARDED if asked.get(k)}, accept=_ANSWERS)
         try:
@@ -61,7 +64,7 @@ class ShuntDoor:
                 kept['etag'] = kept['etag'].strip('"')
             return ProviderResponse(response.status, {**kept, 'content-length': '0'})
         meta = meta_from_s3(request.key, response.headers, size=whole_size(response.headers))
-        meta = self._sides.restored(Place(self._bucket, self._scheme.side_key(request.key)), meta)
+        meta = self._sides.restored(self._side(request.key), meta)
         headers = {**swift_headers(meta), 'content-length': response.headers.get('content-length', '0')}
         if 'content-range' in response.headers:
             headers['content-range'] = response.headers['content-range']
