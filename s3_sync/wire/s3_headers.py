@@ -129,10 +129,12 @@ def plan_metadata(meta: ObjectMeta, limits: MetadataLimits) -> MetadataPlan:
 
 def _settled(meta: ObjectMeta) -> ObjectMeta:
     """``meta`` without what HTTP or stores take away: empty values (Swift's way to remove), spaces around headers."""
-    return replace(
-        meta, content_type=meta.content_type.strip(' '),
-        headers={k: v.strip(' ') for k, v in meta.headers.items() if k in CONTENT_HEADERS and v.strip(' ')},
-        user_metadata={k: v for k, v in meta.user_metadata.items() if v and k not in OWN_KEYS})
+    user = {k: v for k, v in meta.user_metadata.items() if v and k not in OWN_KEYS}
+    headers = {k: v.strip(' ') for k, v in meta.headers.items() if k in CONTENT_HEADERS and v.strip(' ')}
+    content_type = meta.content_type.strip(' ')
+    if user == meta.user_metadata and headers == meta.headers and content_type == meta.content_type:
+        return meta  # nearly always, and ``replace`` is slow
+    return replace(meta, content_type=content_type, headers=headers, user_metadata=user)
 
 
 def _prefixed(metadata: Mapping[str, str]) -> dict[str, str]:

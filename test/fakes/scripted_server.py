@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ class ScriptedServer:
     """Answers the n-th request with the n-th step; a step may send, read, wait and close as it likes."""
 
     steps: Sequence[Step]
+    tls: ssl.SSLContext | None = None
     exchanges: list[Exchange] = field(default_factory=list)
     connections: int = 0
     failure: BaseException | None = None
@@ -56,7 +58,7 @@ class ScriptedServer:
     def __enter__(self) -> ScriptedServer:
         self._listener = socket.create_server(('127.0.0.1', 0))
         self.port = self._listener.getsockname()[1]
-        self.url = f'http://127.0.0.1:{self.port}'
+        self.url = f'http{"s" if self.tls else ""}://127.0.0.1:{self.port}'
         self._open: list[socket.socket] = []
         self._left = list(self.steps)
         self._lock = threading.Lock()
@@ -84,6 +86,12 @@ class ScriptedServer:
             except OSError:
                 return
             self.connections += 1
+            if self.tls is not None:
+                try:
+                    conn = self.tls.wrap_socket(conn, server_side=True)
+                except OSError:  # the client did not like our certificate
+                    conn.close()
+                    continue
             self._open.append(conn)
             thread = threading.Thread(target=self._serve, args=(conn,), daemon=True)
             self._threads.append(thread)

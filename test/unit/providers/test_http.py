@@ -3,10 +3,19 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from s3_sync.clock import FakeClock
 from s3_sync.errors import ConnectionFailed
@@ -256,6 +265,44 @@ def test_a_proxy_that_refuses_a_tunnel_is_told(call: Start, monkeypatch: pytest.
     with pytest.raises(ConnectionFailed, match='proxy refuses'):
         transport.send(Origin('https', 'outside.example', 443), 'GET', '/', {'host': 'o'}, None, timeout=5)
     assert server.exchanges[0].line == 'CONNECT outside.example:443 HTTP/1.1'
+
+
+@pytest.fixture(scope='module')
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """PEM file with a key and a certificate of its own for 127.0.0.1."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, 'test')])
+    now = datetime.now(UTC)
+    cert = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+            .serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address('127.0.0.1'))]), critical=False)
+            .sign(key, hashes.SHA256()))
+    path = tmp_path_factory.mktemp('tls') / 'both.pem'
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+                     + cert.public_bytes(Encoding.PEM))
+    return path
+
+
+@pytest.mark.parametrize('how', ['ca_file', 'environment', 'unverified', 'nothing'])
+def test_certificates_are_checked(certificate: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    monkeypatch.delenv('AWS_CA_BUNDLE', raising=False)
+    if how == 'environment':
+        monkeypatch.setenv('AWS_CA_BUNDLE', str(certificate))
+    with ScriptedServer([raw(OK)], tls=context) as server:
+        transport = Transport(max_connections=1, clock=FakeClock(), verify=how != 'unverified',
+                              ca_file=str(certificate) if how == 'ca_file' else None)
+        try:
+            response = transport.send(Origin('https', '127.0.0.1', server.port), 'GET', '/', {'host': 'h'}, None,
+                                      timeout=5)
+            assert response.read(10) == b'ok'
+            assert how != 'nothing'
+        except ConnectionFailed as error:
+            assert how == 'nothing'
+            assert 'CERTIFICATE_VERIFY_FAILED' in str(error)
+        transport.close()
 
 
 def test_headers_have_lower_case_names_and_unicode_values() -> None:
