@@ -52,6 +52,8 @@ class CrawlerSettings:
     """Seconds."""
     device_timeout: float = 30.0
     """Seconds a disk may take for one chunk of rows."""
+    commit_pending: bool = True
+    """False: container databases are only looked at, nothing is written into them."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Crawler:
             threads=self._threads, clock=clock, logger=logger, items_chunk=settings.items_chunk,
             slack=settings.verification_slack_seconds, limit=settings.enumerator_workers * settings.items_chunk,
             slots=Semaphore(settings.enumerator_workers), request_turn=self._turns.request,
-            found_shards=self._found_shards)
+            found_shards=self._found_shards, commit=settings.commit_pending)
         self._targets = Targets(list_containers, factory.known_containers, logger, clock)
         self._scanner = Scanner(self._threads, self._seen, logger)
         self._remote = RemoteRoots(ask_shards or (lambda a, c: ask_for_shards(self._ring, a, c)),
@@ -149,16 +151,16 @@ class Crawler:
             while not self._stopping and self._clock.monotonic() - began < self._settings.poll_interval:
                 self._clock.sleep(min(0.5, self._settings.poll_interval))
 
-    def run_once(self, until: Callable[[], bool] | None = None) -> OnceReport:
+    def run_once(self, until: Callable[[], bool] | None = None, *, verify: bool = True) -> OnceReport:
         """Run until everything visible now is finished, this node's own rows first, then those of others.
 
         Containers that fail or are held are not tried again. ``until``: asked
-        all the time, True ends the run early. Waits for outstanding rows.
+        all the time, True ends the run early. ``verify`` False leaves rows of others out. Waits for outstanding rows.
         """
         self._once = True
         listed = complete = True
         try:
-            phases: tuple[Verify, ...] = ('not now', 'now')
+            phases: tuple[Verify, ...] = ('not now', 'now') if verify else ('not now',)
             for phase in phases:
                 self._surroundings.verify = phase
                 if phase == 'not now':
@@ -173,7 +175,7 @@ class Crawler:
         finally:
             self._surroundings.verify = 'when due'
             self._once = False
-        return self._report(listed, complete)
+        return self._report(listed, complete, verify)
 
     def poll(self) -> None:
         """One look at everything; returns when all folders were scanned, while turns go on."""
@@ -208,6 +210,12 @@ class Crawler:
         return sum(state.outstanding for state in self._mappings.values())
 
     @property
+    def backlog(self) -> int:
+        """Own rows seen and not finished, at most: row numbers have gaps where rows were replaced."""
+        return sum(max(0, db.file.max_row - db.own.pointer)
+                   for folder in self._folders.values() for db in folder.databases.values())
+
+    @property
     def active(self) -> int:
         """Databases with something left to do."""
         return len(self._folders)
@@ -221,13 +229,13 @@ class Crawler:
             sleep(NAP_SECONDS)
         return not self._stopping
 
-    def _report(self, listed: bool, complete: bool) -> OnceReport:
+    def _report(self, listed: bool, complete: bool, verify: bool) -> OnceReport:
         left = list(self._folders.values())
         failed = sorted({'/'.join(f.target.path) for f in left if f.retry or f.complaint}
                         | self._unreadable | {f'device {device}' for device in self._scanner.silent})
         held = sorted({'/'.join(f.target.path) for f in left if f.held})
-        undone = any(f.outstanding or f.unfinished_own or any(db.unverified for db in f.databases.values())
-                     for f in left)
+        undone = any(f.outstanding or f.unfinished_own
+                     or (verify and any(db.unverified for db in f.databases.values())) for f in left)
         caught_up = complete and listed and not (failed or held or undone)
         return OnceReport(caught_up, tuple(failed), tuple(held), not listed)
 

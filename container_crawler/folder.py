@@ -85,6 +85,8 @@ class Surroundings:
     request_turn: Callable[[Folder], None]
     found_shards: Callable[[Target, tuple[ContainerPath, ...]], None]
     verify: Verify = 'when due'
+    commit: bool = True
+    """Whether pending files are merged; False: databases are only looked at."""
 
 
 class Folder:
@@ -176,7 +178,7 @@ class Folder:
     def _inspect(self) -> None:
         self._look = False
         try:
-            facts = self._s.threads.run(self.place.device, inspect_folder, self.place.folder)
+            facts = self._s.threads.run(self.place.device, inspect_folder, self.place.folder, self._s.commit)
         except BaseException:
             self._look = True
             raise

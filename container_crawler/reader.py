@@ -1,9 +1,9 @@
 """Reads container databases through Swift's own broker. Every function here runs in a device thread.
 
-Pending files are committed as Swift's servers do when they read; nothing else
-is written, and a corrupt database is reported, not quarantined (that is for
-Swift's auditor). Databases are opened for each call: a file that replication
-replaced is never read through an old handle.
+Pending files are committed as Swift's servers do when they read, unless told
+otherwise; nothing else is written, and a corrupt database is reported, not
+quarantined (that is for Swift's auditor). Databases are opened for each call:
+a file that replication replaced is never read through an old handle.
 """
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from swift.container import backend
 from swift.container.backend import ContainerBroker
 
 from container_crawler.exceptions import DatabaseBroken, DatabaseBusy
+from container_crawler.pending import pending_rows
 from container_crawler.rows import Row
 from container_crawler.shards import ContainerPath, shard_paths
 
@@ -37,6 +38,8 @@ class DatabaseFile(NamedTuple):
     max_row: int
     """Highest ROWID ever given, 0 when none was."""
     object_count: int
+    pending: tuple[Row, ...] = ()
+    """Rows that ``max_row`` counts and the file does not hold: its pending file was left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,30 +109,36 @@ class _Broker(ContainerBroker):  # type: ignore[misc]  # Swift has no types
         raise DatabaseBroken(f'{self.db_file}: {reason}')
 
 
-def inspect_folder(folder: str) -> FolderFacts | None:
+def inspect_folder(folder: str, commit: bool = True) -> FolderFacts | None:
     """State of the databases in ``folder``, None when there is none. Commits the pending file.
 
-    Raises DatabaseBusy, DatabaseBroken.
+    With ``commit`` False nothing is written: rows of the pending file are told
+    in ``DatabaseFile.pending``. Raises DatabaseBusy, DatabaseBroken.
     """
     name_hash = folder.rpartition('/')[2]
     paths = get_db_files(f'{folder}/{name_hash}.db')[-2:]
     if not paths:
         return None
     try:
-        return _facts(paths)
+        return _facts(paths, commit)
     except _Gone as error:
         raise DatabaseBusy(f'{error}: replaced while it was read') from error
 
 
-def _facts(paths: list[str]) -> FolderFacts:
+def _facts(paths: list[str], commit: bool) -> FolderFacts:
     complaints = _Complaints()
     files = []
     for path in paths[:-1]:
         with _readable(path, complaints, skip_commits=True) as retiring:
             files.append(_database_file(retiring, retiring.get_info(), retiring=True))
-    with _readable(paths[-1], complaints, skip_commits=False) as newest:
+    with _readable(paths[-1], complaints, skip_commits=not commit) as newest:
+        if not commit:
+            with newest.get() as connection:
+                connection.execute('PRAGMA query_only = ON')  # brokers bring old schemas up to date when they read
         info, deleted = newest.get_info_is_deleted()
         files.append(_database_file(newest, info, retiring=False))
+        if not commit:
+            files[-1] = _with_pending(newest, files[-1])
         metadata = newest.metadata
         is_root = newest.is_root_container()
         shards = shard_paths(newest.get_shard_ranges(include_deleted=True)) if is_root else ()
@@ -151,20 +160,35 @@ def read_rows(file: DatabaseFile, after: int, upto: int, limit: int) -> Chunk | 
              'FROM object WHERE ROWID > ? AND ROWID <= ? ORDER BY ROWID LIMIT ?')
     try:
         with _readable(file.path, _Complaints(), skip_commits=True) as broker, broker.get() as connection:
-            found = connection.execute('SELECT id FROM container_info').fetchone()
-            if found is None or found[0] != file.db_id:
+            identity = connection.execute('SELECT id FROM container_info').fetchone()
+            if identity is None or identity[0] != file.db_id:
                 return None
             connection.row_factory = None
-            rows = [Row(n, name, created_at, size, content_type, etag, bool(deleted), policy_index)
-                    for n, name, created_at, size, content_type, etag, deleted, policy_index
-                    in connection.execute(query, (after, upto, limit))]
+            superseded = {(row.name, row.policy_index) for row in file.pending}
+            while True:
+                found = [Row(n, name, created_at, size, content_type, etag, bool(deleted), policy_index)
+                         for n, name, created_at, size, content_type, etag, deleted, policy_index
+                         in connection.execute(query, (after, upto, limit))]
+                complete = len(found) < limit or found[-1].row_id >= upto
+                rows = [r for r in found if (r.name, r.policy_index) not in superseded] if superseded else found
+                if rows or complete:
+                    break
+                after = found[-1].row_id
     except _Gone:
         return None
-    return Chunk(rows, len(rows) < limit or rows[-1].row_id >= upto)
+    if complete and file.pending:
+        rows += [row for row in file.pending if after < row.row_id <= upto]
+    return Chunk(rows, complete)
 
 
 def _database_file(broker: _Broker, info: Mapping[str, Any], *, retiring: bool) -> DatabaseFile:
     return DatabaseFile(broker.db_file, retiring, info['id'], max(0, broker.get_max_row()), info['object_count'])
+
+
+def _with_pending(broker: _Broker, file: DatabaseFile) -> DatabaseFile:
+    with broker.get() as connection:
+        pending = pending_rows(broker, connection, file.max_row + 1)
+    return file._replace(max_row=file.max_row + len(pending), pending=pending)
 
 
 class _Gone(Exception):
