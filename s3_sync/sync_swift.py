@@ -21,16 +21,16 @@ from s3_sync.providers.http import Response
 from s3_sync.providers.swift import expiry, listings, shunting
 from s3_sync.providers.swift.client import Call, SwiftClient, new_client
 from s3_sync.providers.swift.limits import DEFAULTS, sendable
-from s3_sync.providers.swift.metadata import HashedBody, StoredMeta, comparable_metadata, sendable_headers, stored_meta
-from s3_sync.streams import Body
-from s3_sync.types import (
-    BucketPage,
-    Condition,
-    ListingPage,
-    ObjectMeta,
-    PutResult,
-    ShuntRequest,
+from s3_sync.providers.swift.metadata import (
+    HashedBody,
+    StoredMeta,
+    comparable_metadata,
+    sendable_headers,
+    sendable_type,
+    stored_meta,
 )
+from s3_sync.streams import Body
+from s3_sync.types import BucketPage, Condition, ListingPage, ObjectMeta, PutResult, ShuntRequest
 from s3_sync.wire.swift_headers import USER_PREFIX, headers_for_put
 
 CAPABILITIES = Capabilities(
@@ -164,6 +164,12 @@ class SyncSwift(BaseSync):
         body.rewind()
         return replace(self.put_object(meta.name, body, copy, condition=condition), requests=3)
 
+    def check_upload(self, meta: ObjectMeta, size: int) -> None:
+        limits = self._client.limits()
+        limits.check_name(meta.name)
+        limits.check_size(size)
+        self._headers(self._copy(meta))
+
     def update_metadata(self, meta: ObjectMeta, remote: ObjectMeta) -> PutResult:
         copy = self._copy(meta)
         headers = self._headers(copy)
@@ -175,7 +181,7 @@ class SyncSwift(BaseSync):
     def comparable(self, meta: ObjectMeta) -> tuple[object, ...]:
         now = self._clock.now()
         delete_at = meta.delete_at if isinstance(meta, StoredMeta) else expiry.copy_delete_at(self._mapping, meta, now)
-        return (meta.content_type.strip(' \t'), sendable_headers(meta.headers), comparable_metadata(meta.user_metadata),
+        return (sendable_type(meta), sendable_headers(meta.headers), comparable_metadata(meta.user_metadata),
                 expiry.comparable(delete_at, now))
 
     # -- shunt --------------------------------------------------------------------------
@@ -253,7 +259,7 @@ class SyncSwift(BaseSync):
     def _headers(self, meta: ObjectMeta) -> dict[str, str]:
         own = self._client.limits().own_keys(meta)
         fitting = replace(meta, user_metadata=sendable(meta.user_metadata), headers=sendable_headers(meta.headers),
-                          content_type=meta.content_type.strip(' \t') or 'application/octet-stream',
+                          content_type=sendable_type(meta),
                           delete_at=expiry.allowed(meta.delete_at, self._clock.now()))
         headers = headers_for_put(fitting, provenance=False)
         headers.update({USER_PREFIX + key: value for key, value in own.items()})

@@ -100,7 +100,7 @@ class MemorySync(BaseSync):
                      bucket: str | None = None) -> ListingPage:
         size = self._page_size(limit)
         with self.store.lock:
-            objects = dict(self._objects(bucket))
+            objects = {n: o for n, o in self._objects(bucket).items() if not self._expired(o)}
         entries: list[ListingEntry] = []
         for name in sorted((n for n in objects if n.startswith(prefix)), key=str.encode):
             entry = _listing_entry(name, objects[name].meta, len(prefix), delimiter)
@@ -166,7 +166,8 @@ class MemorySync(BaseSync):
             objects = self._objects(bucket)
             if key in objects:
                 self._check(key, bucket, condition)
-            return objects.pop(key, None) is not None
+            gone = objects.pop(key, None)
+            return gone is not None and not self._expired(gone)
 
     def upload_object(self, body: Body, meta: ObjectMeta, *, condition: Condition = NO_CONDITION) -> PutResult:
         limits = self.capabilities
@@ -250,14 +251,19 @@ class MemorySync(BaseSync):
             raise BucketNotFound(f'no bucket {bucket or self.bucket}', status=404) from None
 
     def _stored(self, key: str, bucket: str | None) -> StoredObject:
-        try:
-            return self._objects(bucket)[key]
-        except KeyError:
-            raise NotFound(f'no object {key}', status=404) from None
+        stored = self._objects(bucket).get(key)
+        if stored is None or self._expired(stored):
+            raise NotFound(f'no object {key}', status=404)
+        return stored
+
+    def _expired(self, stored: StoredObject) -> bool:
+        return stored.meta.delete_at is not None and stored.meta.delete_at <= self._clock.now()
 
     def _check(self, key: str, bucket: str | None, condition: Condition) -> None:
         """Conditions of writes: read and write are one step under the store's lock."""
         there = self._objects(bucket).get(key)
+        if there is not None and self._expired(there):
+            there = None
         etag = there.meta.etag if there else None
         if condition.if_none_match is not None and there and condition.if_none_match in ('*', etag):
             raise PreconditionFailed(f'{key} exists', status=412)

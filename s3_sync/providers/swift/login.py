@@ -19,7 +19,7 @@ from swiftclient.authv1 import PasswordPlugin
 
 from s3_sync.clock import Clock
 from s3_sync.config.remote import Remote
-from s3_sync.errors import PermanentError, ProviderError
+from s3_sync.errors import PermanentError, ProviderError, TemporaryError
 from s3_sync.providers.swift.errors import classify_login
 
 RENEW_EARLY_SECONDS = 60.0
@@ -55,7 +55,12 @@ class Login:
         access = self._access
         if access is not None and not self._ends_soon(access):
             return access
-        return self.renewed(access)
+        try:
+            return self.renewed(access)
+        except TemporaryError:
+            if access is not None and (access.expires or 0) > self._clock.now():
+                return access  # still good for a while, and the login service may come back in that time
+            raise
 
     def renewed(self, stale: Access | None) -> Access:
         """A login newer than ``stale``: of another green thread when it was faster, else our own."""

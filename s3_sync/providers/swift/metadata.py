@@ -32,6 +32,11 @@ def sendable_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {k: text for k, v in headers.items() if (text := v.strip(' \t'))}
 
 
+def sendable_type(meta: ObjectMeta) -> str:
+    """The content type as it is sent: always one, or Swift would guess it from the name."""
+    return meta.content_type.strip(' \t') or 'application/octet-stream'
+
+
 def comparable_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     """User metadata as Swift would have kept it."""
     return {k: text for k, v in metadata.items() if (text := v.strip(' \t'))}

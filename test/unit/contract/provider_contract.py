@@ -279,7 +279,7 @@ class ProviderContract:
     @pytest.mark.parametrize('changes', [
         {'headers': HEADERS}, {'delete_at': FAR_FUTURE}, {'content_type': 'Application/X-Odd; a="b c"'},
         {'content_type': 'text/plain;charset=utf-8', 'headers': {'cache-control': ' No-Cache '}},
-        {'headers': {'content-encoding': ''}},
+        {'headers': {'content-encoding': ''}}, {'content_type': ''}, {'content_type': ' text/x '},
     ])
     def test_after_an_upload_no_header_is_left_to_update(self, provider: BaseSync, changes: dict[str, Any]) -> None:
         meta = described('o', b'data', **changes)

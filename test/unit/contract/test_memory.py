@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
+from s3_sync.clock import FakeClock
+from s3_sync.errors import NotFound
 from s3_sync.providers.memory import MemoryStore, MemorySync
-from test.unit.contract.provider_contract import Build, ProviderContract, upload
+from s3_sync.types import ABSENT
+from test.unit.contract.provider_contract import Build, ProviderContract, names, upload
 
 
 class TestMemory(ProviderContract):
@@ -42,3 +45,16 @@ def test_container_settings_are_kept_and_removed() -> None:
     provider.apply_container({'x-container-read': ''})
     assert provider.head_bucket()['x-container-meta-a'] == 'b'
     assert 'x-container-read' not in provider.head_bucket()
+
+
+def test_an_object_is_gone_when_its_time_is_up() -> None:
+    clock = FakeClock(1000.0)
+    provider = MemorySync(clock=clock)
+    upload(provider, 'o', delete_at=1010)
+    upload(provider, 'kept')
+    clock.advance(10)
+    with pytest.raises(NotFound):
+        provider.head_object('o')
+    assert names(provider) == ['kept']
+    assert provider.delete_object('o') is False
+    upload(provider, 'kept-too', condition=ABSENT, delete_at=2000)

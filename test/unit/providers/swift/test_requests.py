@@ -206,6 +206,19 @@ def test_a_token_is_renewed_before_it_expires(make: Make) -> None:
     assert server.logins == 2
 
 
+def test_a_token_that_still_lives_is_used_while_the_login_service_is_down(make: Make) -> None:
+    clock = FakeClock(time.time())
+    provider, server = make(clock=clock)
+    server.token_seconds = 3600
+    upload(provider, 'o')
+    server.login_reply = Reply(503)
+    clock.advance(3560)
+    upload(provider, 'o')
+    clock.advance(60)
+    with pytest.raises(TemporaryError):
+        upload(provider, 'o')
+
+
 @pytest.mark.parametrize('status, kind', [(401, Forbidden), (403, Forbidden), (404, PermanentError),
                                           (500, TemporaryError), (503, TemporaryError)])
 def test_a_login_that_fails_says_why_and_shows_no_secret(make: Make, status: int, kind: type[ProviderError]) -> None:
