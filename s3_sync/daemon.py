@@ -19,6 +19,7 @@ from s3_sync.config.watch import Watcher
 from s3_sync.errors import ConfigError, LedgerError, Problem
 from s3_sync.ledger import Ledger, NodeLock
 from s3_sync.logs import set_up_logs
+from s3_sync.progress_report import ProgressReport
 from s3_sync.session import Session
 from s3_sync.stats import PrometheusMetrics
 
@@ -60,6 +61,7 @@ class Daemon:
         self._replaced = False
         """The session's configuration is no longer the one in use."""
         self._fatal: LedgerError | None = None
+        self._progress = ProgressReport(self._clock, self._logger, sys.stderr if sys.stderr.isatty() else None)
         self._held: dict[str, str] = {}
         """After ``--once``: mappings whose remote did not work, and why."""
 
@@ -105,6 +107,7 @@ class Daemon:
         finally:
             self._session = None
             session.close()
+            self._progress.end(session.standing)
 
     def _once(self, session: Session) -> None:
         for generation in session.states:
@@ -149,6 +152,7 @@ class Daemon:
             try:
                 if self._session is not None:
                     self._session.tick()
+                    self._progress.show(self._session.standing)
             except LedgerError as error:
                 self._ledger_failed(error)
             now = self._clock.monotonic()

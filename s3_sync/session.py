@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ from s3_sync.errors import LedgerError, ProviderError
 from s3_sync.ledger import Ledger
 from s3_sync.ledger.import_status import StatusImporter
 from s3_sync.metrics import Metrics
+from s3_sync.progress_report import Standing
 from s3_sync.provider_factory import ProviderCache, limit_key, probe_fact
 from s3_sync.providers.limit import SharedLimiter
 from s3_sync.remote_health import RemoteHealth
@@ -54,6 +56,7 @@ class Session(HandlerFactory):
         self._clock = clock
         self._logger = logger
         self._statsd = Statsd(settings)
+        self._done: Counter[str] = Counter()
         self._containers: dict[tuple[str, str], SyncContainer] = {}
         self._metadata_due: dict[tuple[str, str], tuple[float, Mapping[str, str]]] = {}
         self.states = {m.generation: MappingState(m, RemoteHealth(clock)) for m in settings.containers}
@@ -187,8 +190,16 @@ class Session(HandlerFactory):
             self._held = held
 
     def flush(self) -> None:
+        """Write down what was counted."""
         for container in self._containers.values():
-            container.flush_totals()
+            self._done.update(container.flush_totals())
+
+    @property
+    def standing(self) -> Standing:
+        """How far this session has come."""
+        failures = sum(count for (generation, kind), count in self._ledger.counts().items()
+                       if generation in self.states and kind != 'deferred')
+        return Standing(self._done['rows'], self._done['bytes'], failures, self.crawler.backlog)
 
     def retry_due(self, generation: str, limit: int) -> int:
         """Hand work of the ledger whose time has come to the workers. Returns how much."""

@@ -88,7 +88,8 @@ class SyncContainer(RowHandler):
         self._s = services
         self._waiting: list[tuple[Rows, Row, Callable[[Results], None]]] = []
         self._in_hand: set[str] = set()
-        self._rescan_until: dict[str, int] = {}
+        self._rescan_until: dict[str, int | None] = {}
+        """Databases compared from row 0, up to the last row there was when that began (None: not begun)."""
         self._object_count = 0
         self._max_row: dict[str, int] = {}
         self._tombstones_seen = 0
@@ -112,13 +113,20 @@ class SyncContainer(RowHandler):
         but ask before sending, as does a database that is new in a container
         that was already synchronised.
         """
+        try:
+            return self._load_progress(db_id)
+        except LedgerError as error:
+            self._s.on_ledger_error(error)
+            raise
+
+    def _load_progress(self, db_id: str) -> Progress | None:
         ledger = self._s.ledger
         self._s.importer.import_container(self.state.mapping, self.container, db_id)
         kept = ledger.progress(self._generation, db_id)
         if kept is not None and kept.evaluation == self.mapping.evaluation:
             return Progress(kept.own_row, kept.verified_row, kept.share)
-        if kept is not None or ledger.container_seen(*self._where) or ledger.rescan:
-            self._rescan_until[db_id] = -1
+        if kept is not None or ledger.imports_closed or ledger.container_seen(*self._where):
+            self._rescan_until[db_id] = None
         return None
 
     def save_progress(self, db_id: str, progress: Progress) -> None:
@@ -141,14 +149,10 @@ class SyncContainer(RowHandler):
 
     def handle_own(self, db: DatabaseInfo, rows: Sequence[Row], done: Callable[[Row], None]) -> None:
         self._note(db)
-        if db.db_id in self._rescan_until:
-            # Rows that were there when the scan began are probably done: listings first.
-            if self._rescan_until[db.db_id] < 0:
-                self._rescan_until[db.db_id] = db.max_row
-            if rows[-1].row_id <= self._rescan_until[db.db_id]:
-                self._submit('verify', rows, done)
-                return
-            del self._rescan_until[db.db_id]
+        if self._rescanning(db, rows):
+            # What was there when the scan began is probably done: listings first.
+            self._submit('verify', rows, done)
+            return
         held = self._held_by_guard(rows)
         if held:
             self._ended(Rows(self._generation, '', '', 0, 'own', []), done,
@@ -156,6 +160,17 @@ class SyncContainer(RowHandler):
                                        '"1space failures retry" lets them pass')) for row in held])
             rows = [row for row in rows if row not in held]
         self._submit('own', rows, done)
+
+    def _rescanning(self, db: DatabaseInfo, rows: Sequence[Row]) -> bool:
+        if db.db_id not in self._rescan_until:
+            return False
+        until = self._rescan_until[db.db_id]
+        if until is None:
+            until = self._rescan_until[db.db_id] = db.max_row
+        if rows[-1].row_id <= until:
+            return True
+        del self._rescan_until[db.db_id]
+        return False
 
     def handle_others(self, db: DatabaseInfo, rows: Sequence[Row], done: Callable[[Row], None]) -> None:
         self._note(db)
@@ -254,6 +269,7 @@ class SyncContainer(RowHandler):
 
     def _count(self, outcome: Outcome) -> None:
         name, metrics = self.mapping.name, self._s.metrics
+        self._totals['rows'] += 1
         metrics.add(metric_defs.OBJECTS, name, outcome.kind, outcome.reason)
         if outcome.kind == 'copied':
             metrics.add(metric_defs.COPIED, name)
@@ -265,13 +281,14 @@ class SyncContainer(RowHandler):
         elif outcome.kind == 'updated':
             self._totals.update(updated=1)
 
-    def flush_totals(self) -> None:
-        """Add what was counted since the last call to the ledger's totals and to statsd."""
+    def flush_totals(self) -> Counter[str]:
+        """Add what was counted since the last call to the ledger's totals and to statsd; returns it."""
         totals, self._totals = self._totals, Counter()
         if not totals:
-            return
+            return totals
         self._s.ledger.add_totals(self._generation, **totals)
         for ours, theirs in STATSD_NAMES.items():
             if totals[ours]:
                 self._s.statsd.count(self.mapping, theirs, totals[ours])
+        return totals
 
