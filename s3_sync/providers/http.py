@@ -213,18 +213,18 @@ class Response:
         self._chunks = self._body(conn, head_only)
 
     def _body(self, conn: Connection, head_only: bool) -> Iterator[bytes]:
-        if head_only or self.status in (204, 304) or self.headers.get('content-length') == '0':
+        length = self.headers.get('content-length')
+        if length is not None and not (length.isascii() and length.isdigit()):
+            self._finish(reusable=False)
+            raise ConnectionFailed('malformed Content-Length')
+        if head_only or self.status in (204, 304) or length == '0':
             self._finish(reusable=self._reusable)
             return iter(())
         if 'chunked' in self.headers.get('transfer-encoding', '').lower():
             return conn.read_chunked()
-        length = self.headers.get('content-length')
         if length is None:
             self._reusable = False
             return conn.read_to_end()
-        if not (length.isascii() and length.isdigit()):
-            self._finish(reusable=False)
-            raise ConnectionFailed('malformed Content-Length')
         return conn.read_length(int(length))
 
     def __iter__(self) -> Response:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_plus
 from xml.etree.ElementTree import Element
 
-from s3_sync.errors import PermanentError, ProviderError, Unsupported
+from s3_sync.errors import PermanentError, ProviderError, TemporaryError, Unsupported
 from s3_sync.providers.s3 import xml
 from s3_sync.providers.s3.client import Call, Client
 from s3_sync.timestamps import iso_seconds
@@ -138,7 +138,7 @@ class Listing:
         root = xml.parse(data)
         decode = _decoder(root)
         entries = [ListingEntry(
-            decode(c.findtext('Key') or ''), size=int(c.findtext('Size') or 0),
+            decode(c.findtext('Key') or ''), size=_number(c.findtext('Size')),
             etag=(c.findtext('ETag') or '').strip('"'), last_modified=_when(c.findtext('LastModified')),
             storage_class=c.findtext('StorageClass') or '') for c in root.iter('Contents')]
         entries += [ListingEntry(decode(p.findtext('Prefix') or ''), subdir=True)
@@ -203,3 +203,9 @@ def _decoder(root: Element) -> Callable[[str], str]:
 
 def _when(text: str | None) -> float:
     return iso_seconds(text or '') or 0.0
+
+
+def _number(text: str | None) -> int:
+    if not (text and text.isascii() and text.isdigit()):
+        raise TemporaryError(f'listing tells a size of {text!r}', reason='malformed-answer')
+    return int(text)

@@ -10,6 +10,7 @@ from s3_sync.base_sync import BaseSync, ProviderResponse
 from s3_sync.clock import Clock
 from s3_sync.errors import BucketNotFound, NotFound, PreconditionFailed, Unsupported
 from s3_sync.providers.http import Response
+from s3_sync.providers.s3.client import ERROR_BODY_BYTES
 from s3_sync.providers.s3.objects import Objects, Place, whole_size
 from s3_sync.providers.s3.side_objects import SideObjects
 from s3_sync.timestamps import http_date
@@ -58,7 +59,7 @@ class ShuntDoor:
 
     def _answer(self, request: ShuntRequest, response: Response) -> ProviderResponse:
         if response.status in _ANSWERS:
-            response.close()
+            response.read(ERROR_BODY_BYTES)
             kept: dict[str, str] = {k: response.headers[k] for k in _KEPT if k in response.headers}
             if 'etag' in kept:
                 kept['etag'] = kept['etag'].strip('"')

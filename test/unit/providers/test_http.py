@@ -129,6 +129,13 @@ def test_what_is_cut_short_or_no_http_fails(call: Start, answer: bytes) -> None:
     assert caller() == (200, b'ok')
 
 
+def test_a_length_that_is_no_number_fails_a_head_too(call: Start) -> None:
+    _server, caller = call(raw(b'HTTP/1.1 200 OK\r\nContent-Length: 1x\r\n\r\n'), raw(OK))
+    with pytest.raises(ConnectionFailed):
+        caller('HEAD')
+    assert caller() == (200, b'ok')
+
+
 def test_endless_headers_fail(call: Start) -> None:
     def babble(exchange: Exchange) -> None:
         exchange.send(b'HTTP/1.1 200 OK\r\n' + b'X: ' + b'y' * 300_000)

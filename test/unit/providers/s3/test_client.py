@@ -208,6 +208,14 @@ def test_only_listed_headers_of_a_client_go_out(start: Start) -> None:
     assert not headers.keys() & {'x-auth-token', 'cookie', 'x-amz-acl'}
 
 
+def test_a_miss_on_behalf_of_a_client_keeps_the_connection(start: Start) -> None:
+    missing = reply('404 Not Found', s3_error('NoSuchKey'))
+    server, provider, _clock = start(missing, missing)
+    for _ in range(2):
+        assert provider.shunt_object(ShuntRequest('GET', 'o')).status == 404
+    assert server.connections == 1
+
+
 def test_redirects_off_amazon_are_not_followed(start: Start) -> None:
     server, provider, _clock = start(reply('307 Temporary Redirect', Location='http://127.0.0.1:1/steal'))
     with pytest.raises(PermanentError) as caught:

@@ -13,8 +13,8 @@ from s3_sync.sync_s3 import SyncS3
 from test.fakes.s3_mapping import s3_mapping
 from test.fakes.scripted_server import ScriptedServer, Step, reply, s3_error
 
-FOREIGN = ('<Rule>\n  <ID>of tomorrow &amp; others</ID><Filter><Prefix>logs/</Prefix></Filter>'
-           '<Status>Enabled</Status>\n<FutureAction xmlns:x="urn:x"><x:Days>1</x:Days></FutureAction></Rule>').encode()
+FOREIGN = (b'<Rule>\n  <ID>of tomorrow &amp; others</ID><Filter><Prefix>logs/</Prefix></Filter>'
+           b'<Status>Enabled</Status>\n<FutureAction xmlns:x="urn:x"><x:Days>1</x:Days></FutureAction></Rule>')
 HEAD = b'<?xml version="1.0" encoding="UTF-8"?>\n<LifecycleConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
 TAIL = b'</LifecycleConfiguration>'
 Start = Callable[..., tuple[ScriptedServer, SyncS3]]
