@@ -189,6 +189,12 @@ class BaseSync(ABC):
         itself, and lets our own provenance keys give way to the user's.
         """
 
+    def check_upload(self, meta: ObjectMeta, size: int) -> None:
+        """Raise what ``upload_object`` would, before it sends anything (LimitExceeded). Default: nothing to say.
+
+        For dry runs; at most the target's limits are asked for.
+        """
+
     @abstractmethod
     def update_metadata(self, meta: ObjectMeta, remote: ObjectMeta) -> PutResult:
         """Bring the remote's metadata to ``meta`` without sending data.

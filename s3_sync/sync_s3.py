@@ -154,6 +154,10 @@ class SyncS3(BaseSync):
     def upload_object(self, body: Body, meta: ObjectMeta, *, condition: Condition = NO_CONDITION) -> PutResult:
         return self._put(meta.name, None, body, meta, condition, self._store.uploads)
 
+    def check_upload(self, meta: ObjectMeta, size: int) -> None:
+        check_limits(self._scheme.key(meta.name), size, self.capabilities)
+        self._plan(meta)
+
     def update_metadata(self, meta: ObjectMeta, remote: ObjectMeta) -> PutResult:
         self._sides.remember(self._side(meta.name), remote)
         return self._copy(meta.name, None, meta, remote)

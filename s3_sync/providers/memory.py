@@ -170,13 +170,16 @@ class MemorySync(BaseSync):
             return gone is not None and not self._expired(gone)
 
     def upload_object(self, body: Body, meta: ObjectMeta, *, condition: Condition = NO_CONDITION) -> PutResult:
+        self.check_upload(meta, body.size)
+        return self.put_object(meta.name, body, meta, condition=condition)
+
+    def check_upload(self, meta: ObjectMeta, size: int) -> None:
         limits = self.capabilities
         if len(meta.name.encode()) > limits.max_key_bytes:
             raise LimitExceeded(f'name is longer than {limits.max_key_bytes} bytes', reason='name-too-long')
-        if body.size > limits.max_put_bytes:
+        if size > limits.max_put_bytes:
             raise LimitExceeded(f'object is larger than {limits.max_put_bytes} bytes', reason='too-large')
         self._check_metadata(meta)
-        return self.put_object(meta.name, body, meta, condition=condition)
 
     def update_metadata(self, meta: ObjectMeta, remote: ObjectMeta) -> PutResult:
         self._check_metadata(meta)

@@ -94,6 +94,9 @@ class Wrapper(BaseSync):
         sent = self._sending(body)
         return self._around('upload_object', lambda: self.inner.upload_object(sent, meta, condition=condition), sent)
 
+    def check_upload(self, meta: ObjectMeta, size: int) -> None:
+        self.inner.check_upload(meta, size)
+
     def update_metadata(self, meta: ObjectMeta, remote: ObjectMeta) -> PutResult:
         return self._around('update_metadata', lambda: self.inner.update_metadata(meta, remote))
 
