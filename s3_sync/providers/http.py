@@ -204,11 +204,12 @@ class Response:
     """An answer whose body is still to be read. Reading to the end or closing frees the connection."""
 
     def __init__(self, conn: Connection, status: int, headers: Headers, *, head_only: bool,
-                 release: Callable[[Connection, bool], None]) -> None:
+                 release: Callable[[Connection, bool], None], forgotten: Callable[[], None]) -> None:
         self.status = status
         self.headers = headers
         self._conn: Connection | None = conn
         self._release = release
+        self._forgotten = forgotten
         self._reusable = headers.get('connection', '').lower() != 'close'
         self._chunks = self._body(conn, head_only)
 
@@ -267,5 +268,7 @@ class Response:
             self._release(conn, reusable)
 
     def __del__(self) -> None:
-        if getattr(self, '_conn', None) is not None:
-            self.close()
+        conn = getattr(self, '_conn', None)
+        if conn is not None:  # may run anywhere, so no lock may be taken here
+            conn.close()
+            self._forgotten()

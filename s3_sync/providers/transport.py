@@ -11,6 +11,7 @@ import os
 import socket
 import ssl
 import threading
+from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -31,6 +32,8 @@ CONNECT_SECONDS = 10.0
 MAX_IDLE_SECONDS = 45.0
 """Stores close idle connections after a minute or less; older ones are not worth the failed try."""
 WAIT_FOR_CONNECTION_SECONDS = 600.0
+LOOK_SECONDS = 1.0
+"""How often one who waits looks for places that were forgotten."""
 
 
 class Origin(NamedTuple):
@@ -67,6 +70,8 @@ class Transport:
     def __init__(self, *, max_connections: int, clock: Clock, connect_seconds: float = CONNECT_SECONDS,
                  ca_file: str | None = None, verify: bool = True) -> None:
         self._slots = threading.Semaphore(max_connections)
+        self._forgotten: deque[None] = deque()
+        """Places of answers that nobody closed; given back by the next who asks for one."""
         self._idle: dict[Origin, list[Connection]] = {}
         self._clock = clock
         self._connect_seconds = connect_seconds
@@ -92,8 +97,8 @@ class Transport:
             target = f'http://{headers["host"]}{target}'
             headers = {**headers, **proxy.headers()}
         request = Request(method, target, headers, body)
-        if bounded and not self._slots.acquire(timeout=WAIT_FOR_CONNECTION_SECONDS):
-            raise ConnectionFailed('all connections stayed busy')
+        if bounded:
+            self._take_slot()
         try:
             if (conn := self._kept(origin)) is not None:
                 with contextlib.suppress(NoAnswer):
@@ -137,7 +142,12 @@ class Transport:
                 done.close()
             if bounded:
                 self._slots.release()
-        return Response(conn, status, headers, head_only=request.method == 'HEAD', release=release)
+
+        def forgotten() -> None:
+            if bounded:
+                self._forgotten.append(None)
+        return Response(conn, status, headers, head_only=request.method == 'HEAD', release=release,
+                        forgotten=forgotten)
 
     def _roundtrip(self, conn: Connection, request: Request) -> tuple[int, dict[str, str]]:
         body = request.body
@@ -160,6 +170,19 @@ class Transport:
         if not whole:
             headers['connection'] = 'close'
         return status, headers
+
+    def _take_slot(self) -> None:
+        waited = 0.0
+        while True:
+            while self._forgotten:
+                with contextlib.suppress(IndexError):
+                    self._forgotten.pop()
+                    self._slots.release()
+            if self._slots.acquire(timeout=LOOK_SECONDS):
+                return
+            waited += LOOK_SECONDS
+            if waited >= WAIT_FOR_CONNECTION_SECONDS:
+                raise ConnectionFailed('all connections stayed busy')
 
     # -- connections ------------------------------------------------------------------
 
