@@ -201,6 +201,11 @@ class Database:
                 with contextlib.suppress(sqlite3.Error):
                     connection.close()
 
+    def copy_to(self, path: str) -> None:
+        """A consistent copy in a new file."""
+        with self.lock, self.errors(), contextlib.closing(sqlite3.connect(path)) as target:
+            self._open_connection().backup(target)
+
     # -- using -----------------------------------------------------------------------
 
     @contextlib.contextmanager

@@ -56,6 +56,10 @@ class Ledger(WorkPart, ProgressPart):
         """Whether this file replaced a damaged one: then no status of the predecessor counts any more."""
         return bool(self.fact(_IMPORTS_CLOSED))
 
+    def copy_to(self, status_dir: str) -> None:
+        """Put a copy of everything, as it is now, into another folder that has no ledger. The daemon may go on."""
+        self._database.copy_to(ledger_path(status_dir))
+
     def close(self) -> None:
         """May be called again. Afterwards every method raises LedgerError."""
         self._database.close()

@@ -196,6 +196,13 @@ class WorkPart(ControlPart, LedgerPart):
             'WHERE ?1 IS NULL OR generation = ?1 GROUP BY generation', (generation,))
         return {(row[0], kind): count for row in rows for kind, count in zip(KINDS, row[1:], strict=True) if count}
 
+    def reasons(self, generation: str) -> list[tuple[Kind, str, int, float | None]]:
+        """Kind, reason, how many, and when the first of them is due (Unix seconds; None: never). Reads every entry."""
+        rows = self._database.query(
+            'SELECT kind, reason, count(*), min(due) FROM place JOIN work ON work.place = place.id '
+            'WHERE generation = ? GROUP BY kind, reason ORDER BY kind, count(*) DESC, reason', (generation,))
+        return [(KINDS[kind], reason, count, due) for kind, reason, count, due in rows]
+
     def failures(self, generation: str | None = None, *, kind: Kind | None = None, path: str | None = None,
                  path_prefix: str | None = None) -> Iterator[Work]:
         """Entries in order of generation and path; without ``kind`` failed and permanent ones.

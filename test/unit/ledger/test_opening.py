@@ -238,3 +238,15 @@ def test_a_closed_ledger_says_so_and_may_be_closed_again(tmp_path):
         ledger.resolve(GENERATION, 'a', 'c', 'o', row().created_at)
     with pytest.raises(LedgerError, match='closed'):
         ledger.counts()
+
+
+def test_a_copy_holds_everything_and_the_original_goes_on(ledger, tmp_path):
+    ledger.record(GENERATION, work('a'))
+    folder = tmp_path / 'copy'
+    folder.mkdir()
+    ledger.copy_to(str(folder))
+    ledger.record(GENERATION, work('b'))
+    with Ledger.open(str(folder)) as copy:
+        assert [entry.row.name for entry in copy.failures()] == ['a']
+        copy.drop()
+    assert [entry.row.name for entry in ledger.failures()] == ['a', 'b']

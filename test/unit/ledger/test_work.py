@@ -297,3 +297,13 @@ def test_a_dropped_last_entry_leaves_a_container_that_can_be_used_again(ledger, 
     command.drop()
     ledger.record(GENERATION, work())
     assert ledger.counts() == command.counts() == {(GENERATION, 'failed'): 1}
+
+
+def test_reasons_are_counted_by_kind_with_the_next_due_time(ledger):
+    ledger.record(GENERATION, work('a', due=50.0))
+    ledger.record(GENERATION, work('b', due=40.0, container='d'))
+    ledger.record(GENERATION, work('c', kind='permanent', reason='limit'))
+    ledger.record(GENERATION, work('d', kind='deferred', reason='copy-after', due=70.0))
+    ledger.record(OTHER, work('e'))
+    assert ledger.reasons(GENERATION) == [
+        ('deferred', 'copy-after', 1, 70.0), ('failed', 'throttled', 2, 40.0), ('permanent', 'limit', 1, None)]
