@@ -155,8 +155,11 @@ class SyncS3(BaseSync):
         return self._put(meta.name, None, body, meta, condition, self._store.uploads)
 
     def check_upload(self, meta: ObjectMeta, size: int) -> None:
-        check_limits(self._scheme.key(meta.name), size, self.capabilities)
-        self._plan(meta)
+        key = self._scheme.key(meta.name)
+        check_limits(key, size, self.capabilities)
+        if not self._objects.keeps_name(key):
+            raise LimitExceeded(f'{meta.name!r}: this store would take the name for another one',
+                                reason='name-not-kept')
 
     def update_metadata(self, meta: ObjectMeta, remote: ObjectMeta) -> PutResult:
         self._sides.remember(self._side(meta.name), remote)
@@ -224,13 +227,10 @@ class SyncS3(BaseSync):
 
     def _put(self, name: str, bucket: str | None, body: Body, meta: ObjectMeta, condition: Condition,
              settings: Mapping[str, str]) -> PutResult:
-        key = self._scheme.key(name)
-        check_limits(key, body.size, self.capabilities)
-        if not self._objects.keeps_name(key):
-            raise LimitExceeded(f'{name!r}: this store would take the name for another one', reason='name-not-kept')
+        self.check_upload(replace(meta, name=name) if name != meta.name else meta, body.size)
         plan = self._plan(meta)
         with self._sides.around_put(self._side(name, bucket), plan.side):
-            return self._objects.put(Place(bucket or self._bucket, key), body, {**plan.headers, **settings},
+            return self._objects.put(self._place(name, bucket), body, {**plan.headers, **settings},
                                      md5=meta.content_md5, condition=condition)
 
     def _copy(self, key: str, bucket: str | None, meta: ObjectMeta, current: ObjectMeta) -> PutResult:
