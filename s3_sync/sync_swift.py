@@ -19,19 +19,20 @@ from s3_sync.errors import (
 from s3_sync.metrics import Metrics
 from s3_sync.providers.http import Response
 from s3_sync.providers.swift import expiry, listings, shunting
-from s3_sync.providers.swift.client import Call, SwiftClient, new_client
-from s3_sync.providers.swift.limits import DEFAULTS, sendable
+from s3_sync.providers.swift.client import Call, SwiftClient, condition_headers, new_client
+from s3_sync.providers.swift.errors import no_container
+from s3_sync.providers.swift.limits import DEFAULTS
 from s3_sync.providers.swift.metadata import (
     HashedBody,
     StoredMeta,
     comparable_metadata,
+    put_headers,
     sendable_headers,
     sendable_type,
     stored_meta,
 )
 from s3_sync.streams import Body
 from s3_sync.types import BucketPage, Condition, ListingPage, ObjectMeta, PutResult, ShuntRequest
-from s3_sync.wire.swift_headers import USER_PREFIX, headers_for_put
 
 CAPABILITIES = Capabilities(
     create_only=True, conditional_overwrite=False, conditional_delete=False, native_expiry=True,
@@ -60,7 +61,7 @@ class SyncSwift(BaseSync):
         return self._client.do(Call('HEAD')).headers
 
     def list_buckets(self, *, marker: str = '', limit: int | None = None, prefix: str = '') -> BucketPage:
-        call = Call('GET', query=self._listing_query(marker, limit, prefix, ''))
+        call = Call('GET', query=listings.query(marker, limit, prefix))
         return listings.container_page(self._client.read(call)[1], call.what)
 
     def head_bucket(self, *, bucket: str | None = None) -> Headers[str, str]:
@@ -68,11 +69,11 @@ class SyncSwift(BaseSync):
 
     def list_objects(self, *, marker: str = '', limit: int | None = None, prefix: str = '', delimiter: str = '',
                      bucket: str | None = None) -> ListingPage:
-        call = Call('GET', self._name(bucket), query=self._listing_query(marker, limit, prefix, delimiter))
+        call = Call('GET', self._name(bucket), query=listings.query(marker, limit, prefix, delimiter))
         try:
             return listings.object_page(self._client.read(call)[1], call.what)
         except NotFound as error:
-            raise _no_container(call, error) from error
+            raise no_container(call.container, error) from error
 
     def apply_container(self, headers: Headers[str, str]) -> None:
         if not self._mapping.sync_container_metadata:
@@ -97,7 +98,7 @@ class SyncSwift(BaseSync):
 
     def get_object(self, key: str, *, bucket: str | None = None, byte_range: tuple[int, int | None] | None = None,
                    condition: Condition = NO_CONDITION) -> RemoteObject:
-        headers = _condition_headers(condition)
+        headers = condition_headers(condition)
         if byte_range is not None:
             first, last = byte_range
             headers['range'] = f'bytes={first}-{"" if last is None else last}'
@@ -123,7 +124,7 @@ class SyncSwift(BaseSync):
         try:
             response = self._client.do(call)
         except NotFound as error:
-            raise _no_container(call, error) from error
+            raise no_container(call.container, error) from error
         if response.status != 201:
             raise TemporaryError(f'{call.what}: {response.status}, a newer version is there', status=response.status,
                                  reason='conflict')
@@ -151,9 +152,7 @@ class SyncSwift(BaseSync):
     # -- what the sync engine calls -----------------------------------------------------
 
     def upload_object(self, body: Body, meta: ObjectMeta, *, condition: Condition = NO_CONDITION) -> PutResult:
-        limits = self._client.limits()
-        limits.check_name(meta.name)
-        limits.check_size(body.size)
+        self._client.limits().check(meta.name, body.size)  # put_object checks the metadata before it sends
         copy = self._copy(meta)
         try:
             return self.put_object(meta.name, body, copy, condition=condition)
@@ -165,14 +164,11 @@ class SyncSwift(BaseSync):
         return replace(self.put_object(meta.name, body, copy, condition=condition), requests=3)
 
     def check_upload(self, meta: ObjectMeta, size: int) -> None:
-        limits = self._client.limits()
-        limits.check_name(meta.name)
-        limits.check_size(size)
+        self._client.limits().check(meta.name, size)
         self._headers(self._copy(meta))
 
     def update_metadata(self, meta: ObjectMeta, remote: ObjectMeta) -> PutResult:
-        copy = self._copy(meta)
-        headers = self._headers(copy)
+        headers = self._headers(self._copy(meta))
         if manifest := remote.sysmeta.get('x-object-manifest'):
             headers['x-object-manifest'] = manifest  # a POST without it would turn the DLO into an empty object
         self._client.do(Call('POST', self._mapping.remote.bucket, meta.name, headers=headers))
@@ -228,7 +224,7 @@ class SyncSwift(BaseSync):
         try:
             return self._client.do(call)
         except NotFound as error:
-            raise _no_container(call, error) from error
+            raise no_container(call.container, error) from error
 
     def create_container(self) -> None:
         """Make the container with the mapping's storage policy. One that exists is left as it is."""
@@ -245,31 +241,10 @@ class SyncSwift(BaseSync):
             if error.status != 409:  # 409: another node has just made it with another policy
                 raise
 
-    def _listing_query(self, marker: str, limit: int | None, prefix: str, delimiter: str) -> dict[str, str]:
-        most = DEFAULTS.container_listing_limit
-        query = {'format': 'json', 'marker': marker, 'prefix': prefix, 'delimiter': delimiter,
-                 'limit': '' if limit is None else str(max(1, min(limit, most)))}
-        return {k: v for k, v in query.items() if v}
+    def _headers(self, meta: ObjectMeta) -> dict[str, str]:
+        return put_headers(meta, self._client.limits(), self._clock.now())
 
     def _copy(self, meta: ObjectMeta) -> ObjectMeta:
         """What of a source's metadata goes to the remote by this mapping's settings."""
         now = self._clock.now()
         return replace(meta, delete_at=expiry.copy_delete_at(self._mapping, meta, now))
-
-    def _headers(self, meta: ObjectMeta) -> dict[str, str]:
-        own = self._client.limits().own_keys(meta)
-        fitting = replace(meta, user_metadata=sendable(meta.user_metadata), headers=sendable_headers(meta.headers),
-                          content_type=sendable_type(meta),
-                          delete_at=expiry.allowed(meta.delete_at, self._clock.now()))
-        headers = headers_for_put(fitting, provenance=False)
-        headers.update({USER_PREFIX + key: value for key, value in own.items()})
-        return headers
-
-
-def _condition_headers(condition: Condition) -> dict[str, str]:
-    headers = {'if-match': condition.if_match, 'if-none-match': condition.if_none_match}
-    return {k: v for k, v in headers.items() if v is not None}
-
-
-def _no_container(call: Call, error: ProviderError) -> BucketNotFound:
-    return BucketNotFound(f'no container {call.container!r} at the remote', status=error.status)

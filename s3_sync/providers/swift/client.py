@@ -22,6 +22,7 @@ from s3_sync.providers.swift.limits import DEFAULTS, Limits
 from s3_sync.providers.swift.login import Access, Login
 from s3_sync.providers.transport import Origin, Transport
 from s3_sync.streams import Body
+from s3_sync.types import Condition
 
 ERROR_BODY_BYTES = 64 * 1024
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
@@ -140,6 +141,11 @@ class SwiftClient:
                 text = ''  # the status says enough
         response.close()
         return classify(call.what, response.status, text=_without_markup(text), retry_after=retry_after)
+
+
+def condition_headers(condition: Condition) -> dict[str, str]:
+    headers = {'if-match': condition.if_match, 'if-none-match': condition.if_none_match}
+    return {name: value for name, value in headers.items() if value is not None}
 
 
 def _address(storage_url: str) -> tuple[Origin, str, str]:

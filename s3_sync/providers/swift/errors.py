@@ -7,6 +7,7 @@ from typing import Any
 from keystoneauth1 import exceptions as keystone
 
 from s3_sync.errors import (
+    BucketNotFound,
     ChecksumMismatch,
     ConnectionFailed,
     Forbidden,
@@ -49,6 +50,11 @@ def classify(what: str, status: int, *, text: str = '', retry_after: float | Non
     if status == 416:
         return PermanentError(message, status=status, reason='range')
     return PermanentError(message, status=status)
+
+
+def no_container(name: str, error: ProviderError) -> BucketNotFound:
+    """For the 404 of a request that only needs the container."""
+    return BucketNotFound(f'no container {name!r} at the remote', status=error.status)
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:

@@ -37,13 +37,12 @@ class Limits:
         return cls(**{f.name: told[f.name] for f in fields(cls)
                       if isinstance(told.get(f.name), int) and told[f.name] > 0})
 
-    def check_name(self, name: str) -> None:
-        size = len(name.encode('utf-8', 'surrogatepass'))
-        if size > self.max_object_name_length:
-            raise LimitExceeded(f'the name has {size} bytes, the target takes {self.max_object_name_length}',
+    def check(self, name: str, size: int) -> None:
+        """LimitExceeded when the target takes no such name or so many bytes."""
+        name_bytes = len(name.encode('utf-8', 'surrogatepass'))
+        if name_bytes > self.max_object_name_length:
+            raise LimitExceeded(f'the name has {name_bytes} bytes, the target takes {self.max_object_name_length}',
                                 reason='name-too-long')
-
-    def check_size(self, size: int) -> None:
         if size > self.max_file_size:
             raise LimitExceeded(f'the object has {size} bytes, the target takes {self.max_file_size}',
                                 reason='too-large')

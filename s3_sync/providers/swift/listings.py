@@ -5,8 +5,16 @@ import json
 from typing import Any
 
 from s3_sync.errors import TemporaryError
+from s3_sync.providers.swift.limits import DEFAULTS
 from s3_sync.timestamps import iso_seconds
 from s3_sync.types import BucketEntry, BucketPage, ListingEntry, ListingPage
+
+
+def query(marker: str, limit: int | None, prefix: str, delimiter: str = '') -> dict[str, str]:
+    """Parameters of a listing's GET. A higher limit than the cluster's would be refused, not lowered."""
+    size = '' if limit is None else str(max(1, min(limit, DEFAULTS.container_listing_limit)))
+    wanted = {'format': 'json', 'marker': marker, 'prefix': prefix, 'delimiter': delimiter, 'limit': size}
+    return {name: value for name, value in wanted.items() if value}
 
 
 def object_page(document: bytes, what: str) -> ListingPage:

@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from s3_sync.errors import LimitExceeded
+from s3_sync.providers.swift import expiry
+from s3_sync.providers.swift.limits import Limits, sendable
 from s3_sync.streams import Body
 from s3_sync.types import ObjectMeta
-from s3_sync.wire.swift_headers import meta_from_headers
+from s3_sync.wire.swift_headers import USER_PREFIX, headers_for_put, meta_from_headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,16 @@ def stored_meta(name: str, headers: Mapping[str, str]) -> StoredMeta:
     """Of a HEAD or GET answer (lower-case names, Unicode values)."""
     meta = meta_from_headers(name, headers)
     return StoredMeta(*[getattr(meta, field) for field in _FIELDS])
+
+
+def put_headers(meta: ObjectMeta, limits: Limits, now: float) -> dict[str, str]:
+    """Headers of a PUT or POST that store ``meta``, our own keys as far as they fit. LimitExceeded."""
+    own = limits.own_keys(meta)
+    fitting = replace(meta, user_metadata=sendable(meta.user_metadata), headers=sendable_headers(meta.headers),
+                      content_type=sendable_type(meta), delete_at=expiry.allowed(meta.delete_at, now))
+    headers = headers_for_put(fitting, provenance=False)
+    headers.update({USER_PREFIX + key: value for key, value in own.items()})
+    return headers
 
 
 def sendable_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -528,6 +528,8 @@ class ProviderContract:
         body = Watched(b'data')
         with pytest.raises(LimitExceeded):
             provider.upload_object(body, described('x' * 1025, b'data'))
+        with pytest.raises(LimitExceeded):
+            provider.check_upload(described('x' * 1025, b'data'), 4)
         assert not body.read
         assert names(provider) == []
 
@@ -536,6 +538,8 @@ class ProviderContract:
         body.size = provider.capabilities.max_put_bytes + 1
         with pytest.raises(LimitExceeded):
             provider.upload_object(body, times(name='o', size=body.size, etag='0' * 32))
+        with pytest.raises(LimitExceeded):
+            provider.check_upload(times(name='o', size=body.size, etag='0' * 32), body.size)
         assert not body.read
 
     def test_impossible_metadata_is_refused_before_sending(self, provider: BaseSync) -> None:
@@ -543,11 +547,17 @@ class ProviderContract:
         if count is None:
             pytest.xfail('this target keeps any number')
         body = Watched(b'data')
+        meta = described('o', b'data', user_metadata={f'key{i}': 'v' for i in range(count + 1)})
+        with pytest.raises(LimitExceeded):
+            provider.check_upload(meta, 4)
         with pytest.raises(LimitExceeded) as caught:
-            provider.upload_object(body, described('o', b'data', user_metadata={
-                f'key{i}': 'v' for i in range(count + 1)}))
+            provider.upload_object(body, meta)
         assert caught.value.reason == 'metadata-too-large'
         assert not body.read
+        assert names(provider) == []
+
+    def test_checking_an_upload_sends_and_refuses_nothing_that_fits(self, provider: BaseSync) -> None:
+        provider.check_upload(described('o', b'data', user_metadata={'a': 'b'}), 4)
         assert names(provider) == []
 
     def test_a_missing_bucket_is_told_from_a_missing_object(self, build: Build) -> None:
