@@ -13,6 +13,8 @@ from s3_sync.engine.outcomes import REMOTE_WIDE, Outcome
 TRIP_AFTER = 20
 """Failures of the remote in a row, without one success, after which the mapping is held."""
 FIRST_HOLD_SECONDS = 5.0
+HELD_FACT = 'session:held'
+"""Ledger fact for ``1space status``: generation to reason, of mappings whose remote does not work."""
 LONGEST_HOLD_SECONDS = 60.0
 
 
