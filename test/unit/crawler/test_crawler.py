@@ -130,6 +130,29 @@ def test_an_older_copy_of_the_same_database_is_read_again(
     assert factory['c'].seen.own == ['x', 'y', 'z', 'x', 'new']
 
 
+def test_an_older_copy_put_in_place_while_rows_are_outstanding_is_read_again(
+        cluster: Cluster, crawler_of: Make) -> None:
+    cluster.put(A, 'c', ['x'])
+    database = cluster.brokers(A, 'c')[0].db_file
+    with open(database, 'rb') as file:
+        old = file.read()
+    cluster.put(A, 'c', ['y', 'z'])
+    factory = RecorderFactory()
+    factory.prepare = lambda handler: setattr(handler, 'keeping', True)
+    crawler = crawler_of(cluster, factory, [Pair(A, 'c')])
+    settle(crawler)
+    with open(database + '.tmp', 'wb') as file:
+        file.write(old)
+    os.rename(database + '.tmp', database)
+    settle(crawler)
+    handler = factory['c']
+    assert handler.seen.own == ['x', 'y', 'z', 'x']
+    handler.finish()
+    settle(crawler)
+    assert crawler.outstanding == 0
+    assert [progress.own_row for progress in factory.stored.values()] == [1]
+
+
 def test_an_idle_container_is_not_opened(cluster: Cluster, crawler_of: Make) -> None:
     cluster.put(A, 'c', ['x'])
     cluster.age_files()
