@@ -32,6 +32,7 @@ from s3_sync.providers.swift.metadata import (
     stored_meta,
 )
 from s3_sync.streams import Body
+from s3_sync.timestamps import clock_offset
 from s3_sync.types import BucketPage, Condition, ListingPage, ObjectMeta, PutResult, ShuntRequest
 
 CAPABILITIES = Capabilities(
@@ -71,7 +72,9 @@ class SyncSwift(BaseSync):
                      bucket: str | None = None) -> ListingPage:
         call = Call('GET', self._name(bucket), query=listings.query(marker, limit, prefix, delimiter))
         try:
-            return listings.object_page(self._client.read(call)[1], call.what)
+            response, data = self._client.read(call)
+            page = listings.object_page(data, call.what)
+            return replace(page, clock_offset=clock_offset(response.headers.get('date', ''), self._clock.now()))
         except NotFound as error:
             raise no_container(call.container, error) from error
 

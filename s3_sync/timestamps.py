@@ -68,6 +68,12 @@ def http_date_seconds(text: str) -> float | None:
         return None
 
 
+def clock_offset(date: str, now: float) -> float:
+    """Seconds that a clock is ahead of ours whose Date header came at ``now``; 0.0 when it tells nothing."""
+    theirs = http_date_seconds(date)
+    return 0.0 if theirs is None else theirs - now
+
+
 def iso_seconds(text: str) -> float | None:
     """Unix seconds of an ISO 8601 time in UTC (listings of Swift and S3), None when malformed."""
     try:

@@ -114,6 +114,8 @@ class ListingPage:
 
     entries: tuple[ListingEntry, ...] = ()
     next_marker: str | None = None
+    clock_offset: float = 0.0
+    """Seconds that the remote's clock was ahead of ours when it answered, as far as it told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ it does not prove is looked at one by one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from s3_sync.base_sync import BaseSync
 from s3_sync.errors import ProviderError
 from s3_sync.timestamps import without_marker
-from s3_sync.types import ListingEntry, ObjectRow
+from s3_sync.types import ListingEntry, ListingPage, ObjectRow
 
 PAGE_NAMES = 1000
 WORTHWHILE = 3
@@ -30,8 +31,9 @@ class Lookup(Protocol):
 def proves(entry: ListingEntry, row: ObjectRow, skew_seconds: float) -> bool:
     """Whether a listed name is the row's version or newer (semantics 6.2).
 
-    ETag and size must match and the entry be younger than every time of the row
-    by more than clocks can differ. Encrypted rows know no ETag: never proven.
+    ETag and size must match and the entry, its time told by our clock, be
+    younger than every time of the row by more than clocks of our cluster differ.
+    Encrypted rows know no ETag: never proven.
     """
     if row.deleted or not row.row.etag or entry.subdir:
         return False
@@ -53,7 +55,7 @@ def proven_by_pages(provider: BaseSync, rows: Sequence[ObjectRow], skew_seconds:
             page = provider.list_objects(marker=just_before(ordered[at].name), limit=PAGE_NAMES)
         except ProviderError:
             break
-        entries = {e.name: e for e in page.entries}
+        entries = {e.name: e for e in on_our_clock(page)}
         last = page.entries[-1].name.encode() if page.entries else b''
         covered = at
         while covered < len(ordered) and (page.next_marker is None or ordered[covered].name.encode() <= last):
@@ -73,6 +75,12 @@ def proven_by_lookup(listing: Lookup, rows: Sequence[ObjectRow], skew_seconds: f
     return {r.name for r in rows if r.name in entries and proves(entries[r.name], r, skew_seconds)}
 
 
+def on_our_clock(page: ListingPage) -> Iterator[ListingEntry]:
+    """A page's entries with times as our clock would have told them."""
+    for entry in page.entries:
+        yield replace(entry, last_modified=entry.last_modified - page.clock_offset)
+
+
 def just_before(name: str) -> str:
     """A marker that sorts before ``name`` with hardly anything in between.
 
@@ -90,7 +98,7 @@ def whole_listing(provider: BaseSync) -> Iterator[ListingEntry]:
     marker = ''
     while True:
         page = provider.list_objects(marker=marker, limit=PAGE_NAMES)
-        yield from page.entries
+        yield from on_our_clock(page)
         if page.next_marker is None:
             return
         marker = page.next_marker

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from s3_sync.base_sync import BaseSync
 from s3_sync.clock import Clock
+from s3_sync.concurrency import Semaphore
 from s3_sync.engine.verify import PAGE_NAMES, proven_by_lookup, whole_listing
 from s3_sync.types import ListingEntry, ObjectRow
 
@@ -65,6 +66,7 @@ class ListingCache:
     def __init__(self, folder: str, *, clock: Clock) -> None:
         self._folder = folder
         self._clock = clock
+        self._lock = Semaphore(1)
         self._kept: dict[object, tuple[float, SpooledListing]] = {}
 
     def proven(self, key: object, provider: BaseSync, rows: Sequence[ObjectRow], object_count: int,
@@ -74,14 +76,14 @@ class ListingCache:
         A new listing is taken only when it costs fewer requests than a HEAD for
         each row: ``object_count`` tells how many pages it will have.
         """
-        self._drop_old()
-        kept = self._kept.get(key)
-        if kept is None:
-            if len(rows) <= object_count / PAGE_NAMES + 1:
-                return set()
-            kept = (self._clock.monotonic(), SpooledListing(self._folder, whole_listing(provider)))
-            self._kept[key] = kept
-        return proven_by_lookup(kept[1], rows, skew_seconds)
+        with self._lock:  # a second chunk waits for the first one's listing instead of taking its own
+            self._drop_old()
+            if key not in self._kept:
+                if len(rows) <= object_count / PAGE_NAMES + 1:
+                    return set()
+                listing = SpooledListing(self._folder, whole_listing(provider))
+                self._kept[key] = self._clock.monotonic(), listing
+            return proven_by_lookup(self._kept[key][1], rows, skew_seconds)
 
     def _drop_old(self) -> None:
         oldest = self._clock.monotonic() - KEPT_SECONDS

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote_plus
 from xml.etree.ElementTree import Element
 
 from s3_sync.errors import PermanentError, ProviderError, TemporaryError, Unsupported
 from s3_sync.providers.s3 import xml
 from s3_sync.providers.s3.client import Call, Client
-from s3_sync.timestamps import iso_seconds
+from s3_sync.timestamps import clock_offset, iso_seconds
 from s3_sync.types import BucketEntry, BucketPage, ListingEntry, ListingPage
 from s3_sync.wire.keys import KeyScheme
 
@@ -63,6 +63,7 @@ class _Raw:
     truncated: bool
     token: str
     v1: bool
+    clock_offset: float
 
 
 class Listing:
@@ -90,10 +91,12 @@ class Listing:
         query.update({k: v for k, v in (('prefix', front + prefix), ('delimiter', delimiter)) if v})
         raw = self._fetch(bucket, query, after, token)
         if self.ordered:
-            return self._ordered(raw, marker if not token else '', token)
-        if marker and not token:
+            page = self._ordered(raw, marker if not token else '', token)
+        elif marker and not token:
             raise Unsupported('this store lists in an order of its own and cannot resume from a name')
-        return self._as_it_comes(raw, token)
+        else:
+            page = self._as_it_comes(raw, token)
+        return replace(page, clock_offset=raw.clock_offset)
 
     def buckets(self, *, marker: str, limit: int | None, prefix: str) -> BucketPage:
         found: list[BucketEntry] = []
@@ -134,7 +137,8 @@ class Listing:
         return self._ask(bucket, {**query, **_v1_place(token.token if token else after)})
 
     def _ask(self, bucket: str, query: dict[str, str]) -> _Raw:
-        _response, data = self._client.read(Call('GET', bucket, query=query))
+        response, data = self._client.read(Call('GET', bucket, query=query))
+        offset = clock_offset(response.headers.get('date', ''), self._client.clock.now())
         root = xml.parse(data)
         decode = _decoder(root)
         entries = [ListingEntry(
@@ -145,7 +149,8 @@ class Listing:
                     for p in root.iter('CommonPrefixes')]
         v1 = root.find('Marker') is not None and root.find('KeyCount') is None
         token = root.findtext('NextMarker' if v1 else 'NextContinuationToken') or ''
-        return _Raw(entries, root.findtext('IsTruncated') == 'true', decode(token) if v1 else token, v1)
+        return _Raw(entries, root.findtext('IsTruncated') == 'true', decode(token) if v1 else token, v1,
+                    offset)
 
     # -- judging ----------------------------------------------------------------------
 
