@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 CHUNK = 1 << 16
 MAX_HEAD = 1 << 18
 JOIN_SECONDS = 5.0
+LINGER_SECONDS = 2.0
 
 # -- what can go wrong --------------------------------------------------------------------
 
@@ -284,11 +285,22 @@ class _Connection:
         if not head.expects_continue:
             for _ in self._client_in.body(head):
                 pass
+        # Whether the body of an Expect request still comes is the client's choice: not to be kept alive.
+        closing = ['Connection: close'] if head.expects_continue else []
         lines = [f'HTTP/1.1 {fault.status} Scripted', *(f'{k}: {v}' for k, v in fault.headers.items()),
-                 f'Content-Length: {len(fault.body)}', '', '']
+                 f'Content-Length: {len(fault.body)}', *closing, '', '']
         self._client.sendall('\r\n'.join(lines).encode('latin1') + (b'' if method == 'HEAD' else fault.body))
-        if head.expects_continue:
-            raise _Sent(fault.status)  # whether the body still comes is the client's choice: not to be kept alive
+        if closing:
+            self._linger()
+            raise _Sent(fault.status)
+
+    def _linger(self) -> None:
+        """Closing with unread bytes would be a reset, and the client might never see what was sent."""
+        self._client.shutdown(socket.SHUT_WR)
+        self._client.settimeout(LINGER_SECONDS)
+        with suppress(OSError):
+            while self._client.recv(CHUNK):
+                pass
 
     def _forward(self, head: _Head, method: str, fault: Fault | None) -> tuple[int, bool]:
         if isinstance(fault, ResetRequest) and fault.after == 0:
@@ -301,6 +313,7 @@ class _Connection:
             if answer.status != 100:
                 self._client.sendall(answer.raw)
                 self._send_body(answers, answer, method, None)
+                self._linger()
                 raise _Sent(answer.status)
             self._client.sendall(answer.raw)
         self._send_request_body(upstream, head, fault)
