@@ -64,6 +64,8 @@ class Daemon:
         self._progress = ProgressReport(self._clock, self._logger, sys.stderr if sys.stderr.isatty() else None)
         self._held: dict[str, str] = {}
         """After ``--once``: mappings whose remote did not work, and why."""
+        self._undone_metadata: dict[str, str] = {}
+        """After ``--once``: containers whose metadata did not reach the remote, and why."""
 
     def run(self) -> int:
         """Until done (``--once``), told to stop, or unable to go on; the exit code."""
@@ -117,6 +119,7 @@ class Daemon:
         session.tick()
         self._held = {state.mapping.name: state.health.reason for state in session.states.values()
                       if state.health.tripped}
+        self._undone_metadata = session.undone_metadata()
 
     def _stuck_for(self, session: Session, seconds: float) -> Callable[[], bool]:
         """True once nothing has moved for so long because a remote does not work, or the end is near."""
@@ -155,6 +158,8 @@ class Daemon:
                     self._progress.show(self._session.standing)
             except LedgerError as error:
                 self._ledger_failed(error)
+            except Exception:  # the next tick and the configuration's changes must come all the same
+                self._logger.exception('unexpected error')
             now = self._clock.monotonic()
             if now - checked >= CONFIG_CHECK_SECONDS or self._check_asked:
                 checked = now
@@ -220,7 +225,9 @@ class Daemon:
 
     def _report_failures(self, ledger: Ledger) -> bool:
         """``--once``: say on standard error what is left undone."""
-        undone = False
+        undone = bool(self._undone_metadata)
+        for what, reason in self._undone_metadata.items():
+            print(f'{what}: {reason}', file=sys.stderr)
         for mapping in self._watcher.settings.containers:
             if mapping.name in self._held:
                 undone = True

@@ -28,7 +28,7 @@ from s3_sync.metrics import Metrics
 from s3_sync.progress_report import Standing
 from s3_sync.provider_factory import ProviderCache, limit_key, probe_fact
 from s3_sync.providers.limit import SharedLimiter
-from s3_sync.remote_health import RemoteHealth
+from s3_sync.remote_health import HELD_FACT, RemoteHealth
 from s3_sync.stats import Statsd
 from s3_sync.sync_container import MappingState, Services, SyncContainer
 from s3_sync.worker_pool import WorkerPool
@@ -41,8 +41,6 @@ PROBE_KEPT_SECONDS = 24 * 3600.0
 """How long it is believed what an endpoint's probe showed."""
 STOP_SECONDS = 5.0
 METADATA_RETRY_SECONDS = 60.0
-HELD_FACT = 'session:held'
-"""Ledger fact for ``1space status``: generation to reason, of mappings whose remote does not work."""
 
 
 class Session(HandlerFactory):
@@ -59,6 +57,7 @@ class Session(HandlerFactory):
         self._done: Counter[str] = Counter()
         self._containers: dict[tuple[str, str], SyncContainer] = {}
         self._metadata_due: dict[tuple[str, str], tuple[float, Mapping[str, str]]] = {}
+        self._metadata_errors: dict[tuple[str, str], str] = {}
         self.states = {m.generation: MappingState(m, RemoteHealth(clock)) for m in settings.containers}
         for mapping in settings.containers:
             ledger.set_generation(mapping.generation, mapping.name, describe(mapping), mapping.evaluation)
@@ -240,10 +239,12 @@ class Session(HandlerFactory):
 
     def _bring_metadata(self) -> None:
         now = self._clock.monotonic()
-        for key, (due, headers) in list(self._metadata_due.items()):
+        for key in list(self._metadata_due):
             container = self._containers[key]
-            if due > now or not container.ready():
+            if key not in self._metadata_due or self._metadata_due[key][0] > now or not container.ready():
                 continue
+            # Out of the list first: it may change again while the remote is asked.
+            headers = self._metadata_due.pop(key)[1]
             digest = container_digest(container.mapping, headers)
             where = (key[0], container.mapping.account, key[1])
             if self._ledger.metadata_hash(*where) != digest:
@@ -251,10 +252,16 @@ class Session(HandlerFactory):
                     self._providers.get(container.mapping).apply_container(headers)
                 except ProviderError as error:
                     self._logger.error('%s: metadata of container %s: %s', container.mapping.name, key[1], error)
-                    self._metadata_due[key] = (now + METADATA_RETRY_SECONDS, headers)
+                    self._metadata_errors[key] = str(error)
+                    self._metadata_due.setdefault(key, (now + METADATA_RETRY_SECONDS, headers))
                     continue
                 self._ledger.save_metadata_hash(*where, digest)
-            del self._metadata_due[key]
+            self._metadata_errors.pop(key, None)
+
+    def undone_metadata(self) -> dict[str, str]:
+        """Mapping and container to why its metadata could not be brought, of those that wait for another try."""
+        return {f'{self._containers[key].mapping.name}: metadata of container {key[1]}':
+                self._metadata_errors.get(key, 'the mapping is held') for key in self._metadata_due}
 
 
 def container_digest(mapping: SyncMapping, headers: Mapping[str, str]) -> str:

@@ -77,6 +77,15 @@ class Services:
     importer: StatusImporter
 
 
+@dataclass
+class _Rescan:
+    """Rows that were there when it began are probably done: they are asked about before anything is sent."""
+
+    mode: Mode
+    until: int | None = None
+    """Last row of the database when it began."""
+
+
 class SyncContainer(RowHandler):
     """One (mapping, concrete container). Lives as long as the mapping."""
 
@@ -88,8 +97,8 @@ class SyncContainer(RowHandler):
         self._s = services
         self._waiting: list[tuple[Rows, Row, Callable[[Results], None]]] = []
         self._in_hand: set[str] = set()
-        self._rescan_until: dict[str, int | None] = {}
-        """Databases compared from row 0, up to the last row there was when that began (None: not begun)."""
+        self._rescans: dict[str, _Rescan] = {}
+        """Of databases that are compared from row 0."""
         self._object_count = 0
         self._max_row: dict[str, int] = {}
         self._tombstones_seen = 0
@@ -110,8 +119,9 @@ class SyncContainer(RowHandler):
         """Where to go on in this database, None for its first row.
 
         Changed selection or header settings (``Mapping.evaluation``) start over,
-        but ask before sending, as does a database that is new in a container
-        that was already synchronised.
+        but ask about each object before sending, as listings show no headers. A
+        database that is new in a container that was already synchronised starts
+        over too; there a listing tells enough.
         """
         try:
             return self._load_progress(db_id)
@@ -125,8 +135,10 @@ class SyncContainer(RowHandler):
         kept = ledger.progress(self._generation, db_id)
         if kept is not None and kept.evaluation == self.mapping.evaluation:
             return Progress(kept.own_row, kept.verified_row, kept.share)
-        if kept is not None or ledger.imports_closed or ledger.container_seen(*self._where):
-            self._rescan_until[db_id] = None
+        if kept is not None:
+            self._rescans[db_id] = _Rescan('look')
+        elif ledger.imports_closed or ledger.container_seen(*self._where):
+            self._rescans[db_id] = _Rescan('verify')
         return None
 
     def save_progress(self, db_id: str, progress: Progress) -> None:
@@ -149,9 +161,9 @@ class SyncContainer(RowHandler):
 
     def handle_own(self, db: DatabaseInfo, rows: Sequence[Row], done: Callable[[Row], None]) -> None:
         self._note(db)
-        if self._rescanning(db, rows):
-            # What was there when the scan began is probably done: listings first.
-            self._submit('verify', rows, done)
+        rescan = self._rescan(db, rows)
+        if rescan is not None:
+            self._submit(rescan.mode, rows, done)
             return
         held = self._held_by_guard(rows)
         if held:
@@ -161,16 +173,16 @@ class SyncContainer(RowHandler):
             rows = [row for row in rows if row not in held]
         self._submit('own', rows, done)
 
-    def _rescanning(self, db: DatabaseInfo, rows: Sequence[Row]) -> bool:
-        if db.db_id not in self._rescan_until:
-            return False
-        until = self._rescan_until[db.db_id]
-        if until is None:
-            until = self._rescan_until[db.db_id] = db.max_row
-        if rows[-1].row_id <= until:
-            return True
-        del self._rescan_until[db.db_id]
-        return False
+    def _rescan(self, db: DatabaseInfo, rows: Sequence[Row]) -> _Rescan | None:
+        rescan = self._rescans.get(db.db_id)
+        if rescan is None:
+            return None
+        if rescan.until is None:
+            rescan.until = db.max_row
+        if rows[-1].row_id <= rescan.until:
+            return rescan
+        del self._rescans[db.db_id]
+        return None
 
     def handle_others(self, db: DatabaseInfo, rows: Sequence[Row], done: Callable[[Row], None]) -> None:
         self._note(db)

@@ -1,0 +1,99 @@
+"""What a container hands to the workers, and how: own rows, rows evaluated again, rows of a new database."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from container_crawler.databases import DatabaseInfo
+from container_crawler.handlers import Progress
+from container_crawler.rows import Row
+from s3_sync.channel import Rows
+from s3_sync.clock import FakeClock
+from s3_sync.config import Mapping, Remote, Secret, Settings
+from s3_sync.ledger import Ledger
+from s3_sync.ledger.import_status import StatusImporter
+from s3_sync.metrics import NoMetrics
+from s3_sync.remote_health import RemoteHealth
+from s3_sync.stats import Statsd
+from s3_sync.sync_container import MappingState, Results, Services, SyncContainer
+
+LOGGER = logging.getLogger('test.sync_container')
+ROWS = [Row(i, f'o{i}', '1500000000.00000', 4, 'text/plain', 'e', False, 0) for i in range(1, 7)]
+
+
+class Submitted:
+    """Keeps what would go to the workers."""
+
+    def __init__(self) -> None:
+        self.modes: list[tuple[str, list[str]]] = []
+
+    def submit(self, message: Rows, rows: Sequence[Row], finished: Callable[[Results], None]) -> None:
+        self.modes.append((message.mode, [row.name for row in rows]))
+
+
+def mapping(**keys: object) -> Mapping:
+    remote = Remote.model_validate({'bucket': 'b', 'endpoint': 'http://127.0.0.1:1', 'identity': 'i',
+                                    'secret': Secret('s')})
+    return Mapping.model_validate({'account': 'AUTH_a', 'container': 'c', 'remote': remote, **keys})
+
+
+def db(db_id: str, max_row: int) -> DatabaseInfo:
+    return DatabaseInfo(db_id, 'AUTH_a', 'c', 'AUTH_a', 'c', '', 'd', (0,), 1, True, False, False, max_row, max_row)
+
+
+Make = Callable[[Mapping], tuple[SyncContainer, Submitted]]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    clock = FakeClock()
+    ledger = Ledger.open(str(tmp_path), clock=clock, logger=LOGGER)
+
+    def build(settings: Mapping) -> tuple[SyncContainer, Submitted]:
+        def fail(error: Exception) -> None:
+            raise AssertionError(error)
+        submitted = Submitted()
+        services = Services(
+            ledger=ledger, dispatch=submitted, metrics=NoMetrics(), clock=clock, logger=LOGGER,
+            statsd=Statsd(Settings()), on_ledger_error=fail, metadata_changed=lambda container, headers: None,
+            importer=StatusImporter(ledger, str(tmp_path), [settings], LOGGER))
+        return SyncContainer(MappingState(settings, RemoteHealth(clock)), 'c', services), submitted
+    yield build
+    ledger.close()
+
+
+def ignore(row: Row) -> None:
+    """Nobody waits for these rows."""
+
+
+def test_a_first_scan_sends_without_asking(make: Make) -> None:
+    handler, submitted = make(mapping())
+    assert handler.load_progress('one') is None
+    handler.handle_own(db('one', 6), ROWS, ignore)
+    assert submitted.modes == [('own', [row.name for row in ROWS])]
+
+
+def test_changed_header_settings_ask_about_each_object_as_listings_show_no_headers(make: Make) -> None:
+    handler, _ = make(mapping())
+    handler.load_progress('one')
+    handler.save_progress('one', Progress(4, 4, '0/1'))
+    changed, submitted = make(mapping(propagate_expiration=True))
+    assert changed.load_progress('one') is None
+    changed.handle_own(db('one', 4), ROWS[:2], ignore)
+    changed.handle_own(db('one', 6), ROWS[2:4], ignore)
+    changed.handle_own(db('one', 6), ROWS[4:], ignore)
+    assert submitted.modes == [('look', ['o1', 'o2']), ('look', ['o3', 'o4']), ('own', ['o5', 'o6'])]
+
+
+def test_another_database_of_a_known_container_is_compared_with_a_listing(make: Make) -> None:
+    handler, _ = make(mapping())
+    handler.load_progress('one')
+    handler.save_progress('one', Progress(4, 4, '0/1'))
+    again, submitted = make(mapping())
+    assert again.load_progress('one') == Progress(4, 4, '0/1')
+    assert again.load_progress('two') is None
+    again.handle_own(db('two', 6), ROWS, ignore)
+    assert submitted.modes == [('verify', [row.name for row in ROWS])]
