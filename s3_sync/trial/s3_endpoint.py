@@ -137,13 +137,18 @@ class S3Endpoint(Endpoint):
              'credentials': [{'accessKey': self.reader_access_key, 'secretKey': self.reader_secret_key}]}]}))
         self._ports_of = ports = {name: self._ports.reserve(ADDRESS) for name in (
             'master.port', 'master.port.grpc', 'volume.port', 'volume.port.grpc', 'filer.port', 'filer.port.grpc',
-            's3.port.grpc')}
+            's3.port.grpc', 'metricsPort')}
         return [_weed(), '-logtostderr', '-v=0', 'server', f'-dir={data}', f'-ip={ADDRESS}', f'-ip.bind={ADDRESS}',
                 '-filer', '-s3', f'-s3.port={self._port}', f'-s3.config={identities}', '-s3.port.iceberg=0',
                 '-s3.port.lance=0', '-s3.autoCreateBucket=false', f'-s3.localSocket={self._folder / "s3.sock"}',
                 f'-filer.localSocket={self._folder / "filer.sock"}', '-master.telemetry=false',
                 f'-master.volumeSizeLimitMB={VOLUME_MEGABYTES}', f'-volume.max={VOLUMES}', '-volume.preStopSeconds=0',
                 '-master.electionTimeout=300ms', *(f'-{name}={port}' for name, port in ports.items())]
+
+    @property
+    def metrics_url(self) -> str:
+        """What the server counts itself, for Prometheus: requests by bucket, kind and status among others."""
+        return f'http://{ADDRESS}:{self._ports_of["metricsPort"]}/metrics'
 
     def _remove_sockets(self) -> None:
         """Beside each gRPC port it makes a socket file in a place of its own choice, and leaves it there."""
