@@ -68,11 +68,13 @@ def test_deleted_rows_and_policies_are_told(cluster: Cluster, crawler_of: Make) 
 
 def test_tombstones_of_a_deleted_container_are_handed_out(cluster: Cluster, crawler_of: Make) -> None:
     cluster.put(A, 'c', ['x'])
+    broker, = cluster.brokers(A, 'c')
+    with broker:
+        broker.update_metadata({'X-Container-Meta-Colour': ('red', cluster.timestamp())})
     factory = RecorderFactory()
     crawler = crawler_of(cluster, factory, [Pair(A, 'c')])
     settle(crawler)
     cluster.put(A, 'c', ['x'], deleted=True)
-    broker, = cluster.brokers(A, 'c')
     with broker:
         broker.delete_db(cluster.timestamp())
     settle(crawler)
@@ -167,16 +169,20 @@ def test_an_idle_container_is_not_opened(cluster: Cluster, crawler_of: Make) -> 
     assert crawler.active == 0, 'stats are as they were, so nobody read it'
 
 
-def test_files_that_changed_a_moment_ago_are_looked_at_again(cluster: Cluster, crawler_of: Make) -> None:
+def test_files_that_changed_a_moment_ago_are_looked_at_again(
+        cluster: Cluster, crawler_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within the grain of file times a change does not show in them."""
+    monkeypatch.setattr('container_crawler.stamps.GRAIN_SECONDS', 1e12)
     cluster.put(A, 'c', ['x'])
     factory = RecorderFactory()
     crawler = crawler_of(cluster, factory, [Pair(A, 'c')])
     settle(crawler)
-    database = cluster.brokers(A, 'c')[0].db_file
-    stat = os.stat(database)
+    folder = folder_of(cluster, A, 'c')
+    before = {entry.path: entry.stat() for entry in os.scandir(folder)}
     cluster.put(A, 'c', ['y'])
-    os.utime(database, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    for path, stat in before.items():
+        assert (os.stat(path).st_ino, os.stat(path).st_size) == (stat.st_ino, stat.st_size)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     settle(crawler)
     assert factory['c'].seen.own == ['x', 'y']
 
