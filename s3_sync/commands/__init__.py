@@ -1,0 +1,1 @@
+"""What the operator's command ``1space`` does: one module per command, each with ``run(arguments) -> exit code``."""
