@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from weakref import WeakValueDictionary
 
 from container_crawler.crawler import Crawler, CrawlerSettings
 from container_crawler.handlers import HandlerFactory, RowHandler
@@ -30,7 +31,7 @@ from s3_sync.provider_factory import ProviderCache, limit_key, probe_fact
 from s3_sync.providers.limit import SharedLimiter
 from s3_sync.remote_health import HELD_FACT, RemoteHealth
 from s3_sync.stats import Statsd
-from s3_sync.sync_container import MappingState, Services, SyncContainer
+from s3_sync.sync_container import MappingState, Services, SyncContainer, write_totals
 from s3_sync.worker_pool import WorkerPool
 
 RETRY_BATCH = 500
@@ -55,8 +56,9 @@ class Session(HandlerFactory):
         self._logger = logger
         self._statsd = Statsd(settings)
         self._done: Counter[str] = Counter()
-        self._containers: dict[tuple[str, str], SyncContainer] = {}
-        self._metadata_due: dict[tuple[str, str], tuple[float, Mapping[str, str]]] = {}
+        # The crawler and the rows under way keep containers alive; an account may have millions of idle ones.
+        self._containers: WeakValueDictionary[tuple[str, str], SyncContainer] = WeakValueDictionary()
+        self._metadata_due: dict[tuple[str, str], tuple[float, Mapping[str, str], SyncContainer]] = {}
         self._metadata_errors: dict[tuple[str, str], str] = {}
         self.states = {m.generation: MappingState(m, RemoteHealth(clock)) for m in settings.containers}
         for mapping in settings.containers:
@@ -70,8 +72,7 @@ class Session(HandlerFactory):
         self._probe_endpoints()
         self._pool = WorkerPool(settings.processes, self._configuration, metrics=metrics, logger=logger)
         self._services = Services(ledger=ledger, dispatch=self._pool, metrics=metrics, clock=clock, logger=logger,
-                                  statsd=self._statsd, on_ledger_error=on_ledger_error,
-                                  metadata_changed=self._metadata_changed,
+                                  on_ledger_error=on_ledger_error, metadata_changed=self._metadata_changed,
                                   importer=StatusImporter(ledger, settings.status_dir, settings.containers, logger))
         self.crawler = self._make_crawler()
 
@@ -95,7 +96,7 @@ class Session(HandlerFactory):
     @property
     def busy(self) -> int:
         """Rows in the workers' hands."""
-        return sum(container.busy for container in self._containers.values())
+        return sum(state.busy for state in self.states.values())
 
     @property
     def stuck(self) -> bool:
@@ -169,7 +170,8 @@ class Session(HandlerFactory):
                 if state.health.may_try:
                     self._try_again(state)
                 elif not state.health.tripped:
-                    self._resume(generation)
+                    for container in list(state.waiting):
+                        container.resume_waiting()
                     self.retry_due(generation, RETRY_BATCH)
             self._show(state, counts)
         self._tell_held()
@@ -190,8 +192,8 @@ class Session(HandlerFactory):
 
     def flush(self) -> None:
         """Write down what was counted."""
-        for container in self._containers.values():
-            self._done.update(container.flush_totals())
+        for state in self.states.values():
+            self._done.update(write_totals(state, self._ledger, self._statsd))
 
     @property
     def standing(self) -> Standing:
@@ -211,17 +213,11 @@ class Session(HandlerFactory):
         return handed
 
     def _try_again(self, state: MappingState) -> None:
-        generation = state.mapping.generation
-        for (owner, _), container in self._containers.items():
-            if owner == generation and container.resume_waiting(TRIAL_ROWS):
-                state.health.tried()
-                return
-        state.health.on_trial()
-
-    def _resume(self, generation: str) -> None:
-        for (owner, _), container in self._containers.items():
-            if owner == generation:
-                container.resume_waiting()
+        if state.waiting:
+            next(iter(state.waiting)).resume_waiting(TRIAL_ROWS)
+            state.health.tried()
+        else:
+            state.health.on_trial()
 
     def _show(self, state: MappingState, counts: Mapping[tuple[str, Any], int]) -> None:
         name, generation = state.mapping.name, state.mapping.generation
@@ -235,16 +231,15 @@ class Session(HandlerFactory):
 
     def _metadata_changed(self, container: SyncContainer, headers: Mapping[str, str]) -> None:
         """A root container was seen first, or its metadata changed: the next tick brings it to the remote."""
-        self._metadata_due[container.key] = (0.0, headers)
+        self._metadata_due[container.key] = (0.0, headers, container)
 
     def _bring_metadata(self) -> None:
         now = self._clock.monotonic()
-        for key in list(self._metadata_due):
-            container = self._containers[key]
-            if key not in self._metadata_due or self._metadata_due[key][0] > now or not container.ready():
+        for key, (due, headers, container) in list(self._metadata_due.items()):
+            if key not in self._metadata_due or due > now or not container.ready():
                 continue
             # Out of the list first: it may change again while the remote is asked.
-            headers = self._metadata_due.pop(key)[1]
+            _, headers, _ = self._metadata_due.pop(key)
             digest = container_digest(container.mapping, headers)
             where = (key[0], container.mapping.account, key[1])
             if self._ledger.metadata_hash(*where) != digest:
@@ -253,15 +248,16 @@ class Session(HandlerFactory):
                 except ProviderError as error:
                     self._logger.error('%s: metadata of container %s: %s', container.mapping.name, key[1], error)
                     self._metadata_errors[key] = str(error)
-                    self._metadata_due.setdefault(key, (now + METADATA_RETRY_SECONDS, headers))
+                    self._metadata_due.setdefault(key, (now + METADATA_RETRY_SECONDS, headers, container))
                     continue
                 self._ledger.save_metadata_hash(*where, digest)
             self._metadata_errors.pop(key, None)
 
     def undone_metadata(self) -> dict[str, str]:
         """Mapping and container to why its metadata could not be brought, of those that wait for another try."""
-        return {f'{self._containers[key].mapping.name}: metadata of container {key[1]}':
-                self._metadata_errors.get(key, 'the mapping is held') for key in self._metadata_due}
+        return {f'{container.mapping.name}: metadata of container {key[1]}':
+                self._metadata_errors.get(key, 'the mapping is held')
+                for key, (_, _, container) in self._metadata_due.items()}
 
 
 def container_digest(mapping: SyncMapping, headers: Mapping[str, str]) -> str:

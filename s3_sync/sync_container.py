@@ -10,7 +10,7 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from container_crawler.databases import DatabaseInfo
@@ -51,6 +51,12 @@ class MappingState:
     mapping: SyncMapping
     health: RemoteHealth
     paused: bool = False
+    busy: int = 0
+    """Rows in the workers' hands."""
+    waiting: set[SyncContainer] = field(default_factory=set)
+    """Containers with rows that met a remote that did not work."""
+    totals: dict[SyncContainer, Counter[str]] = field(default_factory=dict)
+    """What ended in which container and is not written down yet."""
 
     @property
     def account(self) -> str:
@@ -70,7 +76,6 @@ class Services:
     metrics: Metrics
     clock: Clock
     logger: logging.Logger
-    statsd: Statsd
     on_ledger_error: Callable[[LedgerError], None]
     """The ledger cannot be written: the daemon has to stop before anything is forgotten."""
     metadata_changed: Callable[[SyncContainer, Mapping[str, str]], None]
@@ -87,7 +92,10 @@ class _Rescan:
 
 
 class SyncContainer(RowHandler):
-    """One (mapping, concrete container). Lives as long as the mapping."""
+    """One (mapping, concrete container). Kept while there is something to do in it.
+
+    What must not be lost with it stands in ``MappingState`` and in the ledger.
+    """
 
     def __init__(self, state: MappingState, container: str, services: Services) -> None:
         self.state = state
@@ -102,7 +110,6 @@ class SyncContainer(RowHandler):
         self._object_count = 0
         self._max_row: dict[str, int] = {}
         self._tombstones_seen = 0
-        self._totals: Counter[str] = Counter()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -167,6 +174,7 @@ class SyncContainer(RowHandler):
             return
         held = self._held_by_guard(rows)
         if held:
+            self.state.busy += len(held)
             self._ended(Rows(self._generation, '', '', 0, 'own', []), done,
                         [(row, Outcome('permanent', 'mass-delete-guard', 'too many deletions at once: look, then '
                                        '"1space failures retry" lets them pass')) for row in held])
@@ -205,19 +213,18 @@ class SyncContainer(RowHandler):
     def resume_waiting(self, limit: int | None = None) -> int:
         """Send rows again that met a remote that did not work. Returns how many."""
         again, self._waiting = self._waiting[:limit], self._waiting[len(self._waiting[:limit]):]
+        if not self._waiting:
+            self.state.waiting.discard(self)
+        self.state.busy += len(again)
         for message, row, finished in again:
             self._s.dispatch.submit(message, [row], finished)
         return len(again)
-
-    @property
-    def busy(self) -> int:
-        """Rows in the workers' hands."""
-        return len(self._in_hand) - len(self._waiting)
 
     def _submit(self, mode: Mode, rows: Sequence[Row], done: Callable[[Row], None]) -> None:
         if not rows:
             return
         self._in_hand.update(row.name for row in rows)
+        self.state.busy += len(rows)
         message = Rows(self._generation, self.mapping.account, self.container, self._object_count, mode, [])
         self._s.dispatch.submit(message, rows, lambda results: self._ended(message, done, results))
 
@@ -241,10 +248,12 @@ class SyncContainer(RowHandler):
 
     def _ended(self, message: Rows, done: Callable[[Row], None], results: Results) -> None:
         """Outcomes of some rows, from the workers. What is not finished is in the ledger before it counts."""
+        self.state.busy -= len(results)
         settled: Results = []
         for row, outcome in results:
             if self.state.health.note(outcome):
                 self._waiting.append((message, row, lambda r: self._ended(message, done, r)))
+                self.state.waiting.add(self)
             else:
                 settled.append((row, outcome))
         try:
@@ -281,26 +290,29 @@ class SyncContainer(RowHandler):
 
     def _count(self, outcome: Outcome) -> None:
         name, metrics = self.mapping.name, self._s.metrics
-        self._totals['rows'] += 1
+        totals = self.state.totals.setdefault(self, Counter())
+        totals['rows'] += 1
         metrics.add(metric_defs.OBJECTS, name, outcome.kind, outcome.reason)
         if outcome.kind == 'copied':
             metrics.add(metric_defs.COPIED, name)
             metrics.add(metric_defs.BYTES, name, value=outcome.bytes)
-            self._totals.update(copied=1, bytes=outcome.bytes)
+            totals.update(copied=1, bytes=outcome.bytes)
         elif outcome.kind == 'deleted':
             metrics.add(metric_defs.DELETED, name)
-            self._totals.update(deleted=1)
+            totals.update(deleted=1)
         elif outcome.kind == 'updated':
-            self._totals.update(updated=1)
+            totals.update(updated=1)
 
-    def flush_totals(self) -> Counter[str]:
-        """Add what was counted since the last call to the ledger's totals and to statsd; returns it."""
-        totals, self._totals = self._totals, Counter()
-        if not totals:
-            return totals
-        self._s.ledger.add_totals(self._generation, **totals)
+
+def write_totals(state: MappingState, ledger: Ledger, statsd: Statsd) -> Counter[str]:
+    """Add what was counted since the last call to the ledger's totals and to statsd; returns the sum of it."""
+    counted, state.totals = state.totals, {}
+    whole: Counter[str] = Counter()
+    for container, totals in counted.items():
+        whole.update(totals)
         for ours, theirs in STATSD_NAMES.items():
             if totals[ours]:
-                self._s.statsd.count(self.mapping, theirs, totals[ours])
-        return totals
-
+                statsd.count(container.mapping, theirs, totals[ours])
+    if whole:
+        ledger.add_totals(state.mapping.generation, **whole)
+    return whole

@@ -12,12 +12,11 @@ from container_crawler.handlers import Progress
 from container_crawler.rows import Row
 from s3_sync.channel import Rows
 from s3_sync.clock import FakeClock
-from s3_sync.config import Mapping, Remote, Secret, Settings
+from s3_sync.config import Mapping, Remote, Secret
 from s3_sync.ledger import Ledger
 from s3_sync.ledger.import_status import StatusImporter
 from s3_sync.metrics import NoMetrics
 from s3_sync.remote_health import RemoteHealth
-from s3_sync.stats import Statsd
 from s3_sync.sync_container import MappingState, Results, Services, SyncContainer
 
 LOGGER = logging.getLogger('test.sync_container')
@@ -58,7 +57,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
         submitted = Submitted()
         services = Services(
             ledger=ledger, dispatch=submitted, metrics=NoMetrics(), clock=clock, logger=LOGGER,
-            statsd=Statsd(Settings()), on_ledger_error=fail, metadata_changed=lambda container, headers: None,
+            on_ledger_error=fail, metadata_changed=lambda container, headers: None,
             importer=StatusImporter(ledger, str(tmp_path), [settings], LOGGER))
         return SyncContainer(MappingState(settings, RemoteHealth(clock)), 'c', services), submitted
     yield build

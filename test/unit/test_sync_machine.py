@@ -22,7 +22,7 @@ from container_crawler.shares import node_share
 from container_crawler.window import Window
 from s3_sync.channel import Rows
 from s3_sync.clock import FakeClock
-from s3_sync.config import Mapping, Remote, Secret, Settings
+from s3_sync.config import Mapping, Remote, Secret
 from s3_sync.engine.apply import Applier
 from s3_sync.engine.outcomes import Outcome
 from s3_sync.engine.verify import proven_by_pages
@@ -32,7 +32,6 @@ from s3_sync.ledger.import_status import StatusImporter
 from s3_sync.metrics import NoMetrics
 from s3_sync.providers.memory import MemorySync
 from s3_sync.remote_health import RemoteHealth
-from s3_sync.stats import Statsd
 from s3_sync.sync_container import MappingState, Results, Services, SyncContainer
 from s3_sync.types import ObjectRow
 from test.fakes.faulty import Fault, FaultySync
@@ -86,7 +85,7 @@ class Node:
         services = Services(
             ledger=self.ledger, dispatch=InlineDispatch(Applier(self.mapping, self.source, self.provider,
                                                                 clock=self.clock, logger=LOGGER)),
-            metrics=NoMetrics(), clock=self.clock, logger=LOGGER, statsd=Statsd(Settings()),
+            metrics=NoMetrics(), clock=self.clock, logger=LOGGER,
             on_ledger_error=self.fail, metadata_changed=lambda container, headers: None,
             importer=StatusImporter(self.ledger, self.folder.name, [self.mapping], LOGGER))
         self.state = MappingState(self.mapping, RemoteHealth(self.clock))
