@@ -231,8 +231,8 @@ class Daemon:
         for mapping in self._watcher.settings.containers:
             if mapping.name in self._held:
                 undone = True
-                print(f'{mapping.name}: the remote does not work ({self._held[mapping.name]}); what was not copied '
-                      'is left for the next run', file=sys.stderr)
+                print(f'{mapping.name}: {self._held[mapping.name]}; what was not copied is left for the next run',
+                      file=sys.stderr)
             counts = ledger.counts(mapping.generation)
             total = sum(count for (_, kind), count in counts.items() if kind != 'deferred')
             if total:

@@ -157,7 +157,7 @@ def _show(mapping: Mapping, tally: Tally, result: PlanResult, now: float) -> Non
     if result.limited:
         _line('stopped at the limit: there is more')
     if result.held:
-        _line(f'stopped: the remote does not work: {printable(result.held)}')
+        _line(f'stopped: {printable(result.held)}')
     for name in result.failed:
         _line(f'could not be read: {quote_path(name)}')
 

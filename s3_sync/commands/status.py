@@ -62,7 +62,7 @@ def _show(report: Report, databases: bool) -> None:
 def _show_mapping(mapping: dict[str, Any], now: float, databases: bool) -> None:
     print(f'{printable(mapping["name"])} [{mapping["state"]}]')
     if mapping['held']:
-        _line('held', f'the remote does not work: {mapping["held"]}')
+        _line('held', mapping['held'])
     _line('to', mapping['destination'])
     totals = mapping['totals']
     _line('done', f'{count(totals["copied"], "object")} copied ({size(totals["bytes"])}), '

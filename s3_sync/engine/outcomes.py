@@ -9,6 +9,8 @@ Kind = Literal['copied', 'updated', 'deleted', 'same', 'excluded', 'deferred', '
 
 REMOTE_WIDE = frozenset({'connection', 'throttled', 'forbidden', 'bucket-not-found', 'remote-5xx'})
 """Reasons that, when every row meets them, mean the remote and not the rows."""
+CLUSTER_WIDE = frozenset({'source-unavailable'})
+"""The same for this cluster's side."""
 
 
 class Outcome(NamedTuple):

@@ -41,14 +41,14 @@ def test_totals_waiting_work_and_reasons_are_told(node: Node, ledger: Ledger) ->
 def test_pauses_and_held_remotes_show(node: Node, ledger: Ledger) -> None:
     one, two = node.generation('one'), node.generation('two')
     ledger.pause(one)
-    ledger.save_fact(HELD_FACT, {two: 'connection: refused'})
+    ledger.save_fact(HELD_FACT, {two: 'the remote does not work: connection: refused'})
     states = {m['name']: m['state'] for m in _status(node)['mappings']}
     assert states == {'one': 'paused', 'two': 'stopped'}, 'what a daemon noted that is gone means nothing'
     with NodeLock(node.settings.status_dir):
         found = _status(node, code=3)
         assert found['daemon_pid'] == os.getpid()
         assert {m['name']: (m['state'], m['held']) for m in found['mappings']} == {
-            'one': ('paused', None), 'two': ('held', 'connection: refused')}
+            'one': ('paused', None), 'two': ('held', 'the remote does not work: connection: refused')}
         assert 'the remote does not work: connection: refused' in node.run('status', code=3)
 
 
