@@ -41,7 +41,6 @@ from s3_sync.providers.dryrun import DryRunSync
 from s3_sync.providers.limit import SharedLimiter
 from s3_sync.remote_health import RemoteHealth
 from s3_sync.session import container_digest
-from s3_sync.stats import Statsd
 from s3_sync.sync_container import MappingState, Results, Services, SyncContainer
 from s3_sync.types import ObjectRow
 from s3_sync.worker import CLOCK_SKEW_SECONDS
@@ -107,8 +106,7 @@ class Planner(HandlerFactory):
         quiet.disabled = True
         self._services = Services(
             ledger=ledger, dispatch=self._dispatch, metrics=Registry(), clock=clock, logger=quiet,
-            statsd=Statsd(settings.model_copy(update={'statsd_host': None})), on_ledger_error=self._dispatch.give_up,
-            metadata_changed=self._metadata_changed,
+            on_ledger_error=self._dispatch.give_up, metadata_changed=self._metadata_changed,
             importer=StatusImporter(ledger, settings.status_dir, settings.containers, logger))
 
     def run(self) -> PlanResult:
