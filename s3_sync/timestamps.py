@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from swift.common.utils import Timestamp, decode_timestamps
@@ -35,6 +36,7 @@ class RowTimes(NamedTuple):
                     and self.metadata >= other.metadata)
 
 
+@lru_cache(maxsize=4096)  # everybody who works on a row asks, and decoding costs as much as signing a request
 def row_times(created_at: str) -> RowTimes:
     """Decode ``created_at`` of a container row. ValueError when it is no timestamp."""
     return RowTimes(*decode_timestamps(created_at))
