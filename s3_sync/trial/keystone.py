@@ -142,12 +142,21 @@ class Keystone:
 
     def token(self, user: str, password: str, project: str) -> str:
         """A fresh token for the project."""
-        body = {'auth': {
+        return self._log_in({
             'identity': {'methods': ['password'], 'password': {
                 'user': {'name': user, 'password': password, 'domain': {'name': self.domain}}}},
-            'scope': {'project': {'name': project, 'domain': {'name': self.domain}}}}}
-        headers, _ = self._send('POST', '/auth/tokens', body, {})
-        return headers['x-subject-token']
+            'scope': {'project': {'name': project, 'domain': {'name': self.domain}}}})
+
+    def token_of(self, credential: ApplicationCredential) -> str:
+        """A fresh token of an application credential."""
+        return self._log_in({'identity': {'methods': ['application_credential'], 'application_credential': {
+            'id': credential.id, 'secret': credential.secret}}})
+
+    def object_store_url(self, token: str) -> str:
+        """Where the catalogue of this token's project says that its account is."""
+        catalogue = self.request('GET', '/auth/catalog', token=token)['catalog']
+        return next(str(endpoint['url']) for service in catalogue if service['type'] == 'object-store'
+                    for endpoint in service['endpoints'] if endpoint['interface'] == 'public')
 
     def request(self, method: str, path: str, body: dict[str, Any] | None = None, *,
                 token: str | None = None) -> dict[str, Any]:
@@ -156,6 +165,9 @@ class Keystone:
         return self._send(method, path, body, {'X-Auth-Token': token})[1]
 
     # -- inside -----------------------------------------------------------------------------
+
+    def _log_in(self, auth: dict[str, Any]) -> str:
+        return self._send('POST', '/auth/tokens', {'auth': auth}, {})[0]['x-subject-token']
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None,
               headers: dict[str, str]) -> tuple[dict[str, str], dict[str, Any]]:

@@ -173,8 +173,8 @@ class Processes:
             except OSError:
                 pass
             if self._clock.monotonic() > deadline:
-                raise ServerError(f'{server.name} was not ready within {server.start_seconds} s\n'
-                                  f'{self.log_tail(server.name)}')
+                raise ServerError(f'{server.name} ({_doing(process.pid)}) was not ready within '
+                                  f'{server.start_seconds} s\n{self.log_tail(server.name)}')
             self._clock.sleep(POLL_SECONDS)
 
 
@@ -199,6 +199,18 @@ def answers(address: str, port: int, path: str, expected: int = 200) -> bool:
         return False
     finally:
         connection.close()
+
+
+def _doing(pid: int) -> str:
+    """State and command line of a process, for messages; '' when it is gone. No environment: that has secrets."""
+    folder = Path(f'/proc/{pid}')
+    try:
+        state = (folder / 'stat').read_text(errors='replace').rsplit(')', 1)[1].split()[0]
+        waits = (folder / 'wchan').read_text()
+        command = (folder / 'cmdline').read_bytes().replace(b'\0', b' ').decode(errors='replace').strip()
+    except OSError:
+        return ''
+    return f'pid {pid}, state {state} {waits}, {command}'
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

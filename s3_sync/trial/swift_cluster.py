@@ -44,8 +44,9 @@ class SwiftCluster:
     """A cluster that runs from ``__enter__`` to ``__exit__`` (or ``start`` to ``close``).
 
     ``folder`` keeps everything; by default a scratch folder in memory that is
-    removed at the end. ``proxies``: the second proxy is for tests of two.
-    ``memcached``: None takes it when the machine has it.
+    removed at the end. A proxy has one worker and caches in its own process;
+    several proxies share a memcached where the machine has one (``memcached``:
+    always or never), otherwise a token is known to the proxy that issued it.
     """
 
     user = 'test:tester'
@@ -67,7 +68,7 @@ class SwiftCluster:
         self._proxy_ports = [self._reserve(0) for _ in range(proxies)]
         self._proxy_filters = tuple(proxy_filters)
         self._replicas = replicas
-        use_memcached = bool(shutil.which('memcached')) if memcached is None else memcached
+        use_memcached = (proxies > 1 and bool(shutil.which('memcached'))) if memcached is None else memcached
         self._memcached_port = self._reserve(0) if use_memcached else None
         self._processes = Processes(self._folder / 'logs', clock=clock)
         self._stack.callback(self._processes.close)
@@ -296,7 +297,8 @@ class SwiftCluster:
             command = ['memcached', '-l', first, '-p', str(port), '-U', '0', '-m', '64']
             if os.getuid() == 0:
                 command += ['-u', 'root']
-            self._processes.add(Server('memcached', command, ready=lambda: accepts(first, port)))
+            self._processes.add(Server('memcached', command, ready=lambda: accepts(first, port),
+                                       stop_seconds=0.1))  # it has nothing to put away
         for node in self.nodes:
             for kind in KINDS:
                 self._add_swift(f'{kind}-server', node.index, node.address, node.port(kind))

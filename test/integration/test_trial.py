@@ -181,23 +181,20 @@ def test_two_proxies_serve_one_cluster(make_swift_cluster: Callable[..., SwiftCl
 
 def test_keystone_users_reach_their_project_by_password_and_by_application_credential(
         keystone: Keystone, swift_keystone: SwiftCluster, keystone_user: ProjectUser) -> None:
-    credential = keystone.add_application_credential(keystone_user, 'robot')
-    by_password = Connection(
-        authurl=keystone.url, user=keystone_user.user, key=keystone_user.password, auth_version='3', retries=0,
-        os_options={'project_name': keystone_user.project, 'user_domain_name': keystone.domain,
-                    'project_domain_name': keystone.domain})
-    by_credential = Connection(
-        authurl=keystone.url, auth_version='3', retries=0, os_options={
-            'auth_type': 'v3applicationcredential', 'application_credential_id': credential.id,
-            'application_credential_secret': credential.secret})
+    by_password = keystone.token(keystone_user.user, keystone_user.password, keystone_user.project)
+    by_credential = keystone.token_of(keystone.add_application_credential(keystone_user, 'robot'))
+    url = keystone.object_store_url(by_password)
+    assert url == f'{swift_keystone.url}/v1/{keystone_user.account}'
+    assert keystone.object_store_url(by_credential) == url
+    writer = Connection(preauthurl=url, preauthtoken=by_password, retries=0)
+    reader = Connection(preauthurl=url, preauthtoken=by_credential, retries=0)
     try:
-        by_password.put_container('c')
-        by_password.put_object('c', 'object', b'x')
-        assert by_password.url == f'{swift_keystone.url}/v1/{keystone_user.account}'
-        assert by_credential.get_object('c', 'object')[1] == b'x'
+        writer.put_container('c')
+        writer.put_object('c', 'object', b'x')
+        assert reader.get_object('c', 'object')[1] == b'x'
     finally:
-        by_password.close()
-        by_credential.close()
+        writer.close()
+        reader.close()
 
 
 def test_tempauth_accounts_live_beside_keystone(swift_keystone: SwiftCluster) -> None:

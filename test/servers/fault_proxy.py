@@ -12,10 +12,11 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 CHUNK = 1 << 16
@@ -127,7 +128,8 @@ class Request:
 class FaultProxy:
     """Runs between ``__enter__`` and ``__exit__``; ``url`` stands for the target's."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, *, port: int = 0) -> None:
+        """``port``: of a proxy that was closed, to stand in its place."""
         parts = urlsplit(target)
         assert parts.hostname and parts.port
         self._target = (parts.hostname, parts.port)
@@ -138,12 +140,16 @@ class FaultProxy:
         self._sockets: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._closing = threading.Event()
-        self._listener = socket.create_server(('127.0.0.1', 0))
+        self._listener = socket.create_server(('127.0.0.1', port))
 
     @property
     def url(self) -> str:
         host, port = self._listener.getsockname()
         return f'http://{host}:{port}{self._path}'
+
+    @property
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
 
     def fail(self, fault: Fault, *, method: str | None = None, path: str = '', nth: int = 1,
              times: int | None = 1) -> Rule:
@@ -161,7 +167,7 @@ class FaultProxy:
 
     @property
     def requests(self) -> list[Request]:
-        """All requests so far, in the order in which they ended."""
+        """All requests so far, in the order in which they were answered or failed."""
         with self._lock:
             return list(self._requests)
 
@@ -248,6 +254,7 @@ class _Connection:
         self._client = client
         self._client_in = _Reader(client)
         self._upstream: socket.socket | None = None
+        self._note: Callable[[int], None] = lambda status: None
 
     def run(self) -> None:
         try:
@@ -265,21 +272,21 @@ class _Connection:
             return False
         method, path, _ = head.first.split(' ', 2)
         fault = self._proxy.fault_for(method, path)
-        status = 0
+        self._note = lambda status: self._record(Request(method, path, status, head.headers, fault is not None))
         try:
             if isinstance(fault, Stall):
                 self._proxy.wait(fault.seconds)
             if isinstance(fault, Answer):
-                status = fault.status
                 self._answer(head, fault, method)
                 return True
-            status, keep = self._forward(head, method, fault)
-            return keep
-        except _Sent as sent:
-            status = sent.status
-            raise _Broken from sent
+            return self._forward(head, method, fault)
         finally:
-            self._proxy.record(Request(method, path, status, head.headers, fault is not None))
+            self._note(0)
+
+    def _record(self, request: Request) -> None:
+        """Once for each request, and before the client can have seen the whole answer."""
+        self._proxy.record(request)
+        self._note = lambda status: None
 
     def _answer(self, head: _Head, fault: Answer, method: str) -> None:
         if not head.expects_continue:
@@ -289,10 +296,11 @@ class _Connection:
         closing = ['Connection: close'] if head.expects_continue else []
         lines = [f'HTTP/1.1 {fault.status} Scripted', *(f'{k}: {v}' for k, v in fault.headers.items()),
                  f'Content-Length: {len(fault.body)}', *closing, '', '']
+        self._note(fault.status)
         self._client.sendall('\r\n'.join(lines).encode('latin1') + (b'' if method == 'HEAD' else fault.body))
         if closing:
             self._linger()
-            raise _Sent(fault.status)
+            raise _Broken
 
     def _linger(self) -> None:
         """Closing with unread bytes would be a reset, and the client might never see what was sent."""
@@ -302,7 +310,8 @@ class _Connection:
             while self._client.recv(CHUNK):
                 pass
 
-    def _forward(self, head: _Head, method: str, fault: Fault | None) -> tuple[int, bool]:
+    def _forward(self, head: _Head, method: str, fault: Fault | None) -> bool:
+        """True when both connections can carry another request."""
         if isinstance(fault, ResetRequest) and fault.after == 0:
             self._reset()
         upstream = self._fresh_upstream()
@@ -311,10 +320,11 @@ class _Connection:
         if head.expects_continue:
             answer = self._response_head(answers)
             if answer.status != 100:
+                self._note(answer.status)
                 self._client.sendall(answer.raw)
                 self._send_body(answers, answer, method, None)
                 self._linger()
-                raise _Sent(answer.status)
+                raise _Broken
             self._client.sendall(answer.raw)
         self._send_request_body(upstream, head, fault)
         answer = self._response_head(answers)
@@ -324,10 +334,11 @@ class _Connection:
             raise _Broken
         if isinstance(fault, ResetResponse) and fault.after == 0:
             self._reset()
+        self._note(answer.status)
         self._client.sendall(answer.raw)
         self._send_body(answers, answer, method, fault)
         keep = not any(h.headers.get('connection', '').lower() == 'close' for h in (head, answer))
-        return answer.status, keep and answer.has_end(method)
+        return keep and answer.has_end(method)
 
     def _send_request_body(self, upstream: socket.socket, head: _Head, fault: Fault | None) -> None:
         left = fault.after if isinstance(fault, ResetRequest) else None
@@ -356,8 +367,8 @@ class _Connection:
             if limit is not None and position + len(raw) >= limit:
                 self._client.sendall(raw[:limit - position])
                 if isinstance(fault, ResetResponse):
-                    self._reset(answer.status)
-                raise _Sent(answer.status)
+                    self._reset()
+                raise _Broken
             position += len(raw)
             self._client.sendall(raw)
 
@@ -367,12 +378,12 @@ class _Connection:
             raise _Broken
         return head
 
-    def _reset(self, status: int = 0) -> None:
+    def _reset(self) -> NoReturn:
         """RST instead of FIN, to both sides."""
         for connection in (self._client, self._upstream):
             if connection is not None:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
-        raise _Sent(status)
+        raise _Broken
 
     def _fresh_upstream(self) -> socket.socket:
         """The server's connection of the last request, or a new one when the server closed it since."""
@@ -386,14 +397,6 @@ class _Connection:
         if self._upstream is not None:
             self._proxy.forget(self._upstream)
             self._upstream = None
-
-
-class _Sent(Exception):
-    """The connection is to end; this is the status that the client has seen (0: none)."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
 
 
 @dataclass(frozen=True)
