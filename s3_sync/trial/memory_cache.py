@@ -20,16 +20,19 @@ WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class MemoryCache:
-    """Values go through JSON as with memcached, so that nobody shares a mutable object by accident."""
+    """Values go through JSON as with memcached, so that nobody shares a mutable object by accident.
+
+    Bytes are kept as they are: keystonemiddleware packs its tokens itself.
+    """
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
-        self._items: dict[str, tuple[str, float]] = {}
+        self._items: dict[str, tuple[str | bytes, float]] = {}
 
     def set(self, key: str, value: Any, serialize: bool = True, time: float = 0, **_: Any) -> None:
         with self._lock:
-            self._items[key] = (json.dumps(value), self._expiry(time))
+            self._items[key] = (value if isinstance(value, bytes) else json.dumps(value), self._expiry(time))
 
     def get(self, key: str, raise_on_error: bool = False) -> Any:
         with self._lock:
@@ -66,7 +69,7 @@ class MemoryCache:
         if expiry <= self._clock.now():
             self._items.pop(key, None)
             return None
-        return json.loads(value)
+        return value if isinstance(value, bytes) else json.loads(value)
 
 
 def filter_factory(global_conf: dict[str, str], **local_conf: str) -> Callable[[WSGIApp], WSGIApp]:

@@ -25,6 +25,12 @@ def test_what_was_stored_is_a_copy() -> None:
     assert cache.get('key') == {'groups': ['a']}
 
 
+def test_bytes_come_back_as_bytes() -> None:
+    cache = MemoryCache()
+    cache.set('token', b'\x80packed')
+    assert cache.get('token') == b'\x80packed'
+
+
 def test_counting_never_goes_below_zero() -> None:
     cache = MemoryCache()
     assert [cache.incr('n', 5), cache.decr('n', 3), cache.decr('n', 7), cache.incr('n')] == [5, 2, 0, 1]
