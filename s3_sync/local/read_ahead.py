@@ -48,6 +48,8 @@ class ReadAhead:
 
     def expect(self, key: Key, request: ReplicaRequest) -> None:
         """This replica will be asked for soon."""
+        if key in self._flying:
+            return  # another mapping of the container was a moment earlier; a key never flies twice
         rows = self._expected.setdefault(key[0], OrderedDict())
         rows[key] = request
         if len(rows) > EXPECTED_ROWS:

@@ -138,3 +138,23 @@ def test_an_object_that_grew_after_its_row_is_read_when_it_is_wanted(disks: Any,
     source.expect(rows)
     body(source, rows[0])
     assert body(source, rows[1]) == large
+
+
+def test_rows_that_two_mappings_expect_reach_both_whoever_reads_them_first(disks: Any) -> None:
+    class LetsAnotherIn(HereAndNow):
+        """While the first group is on its way, another mapping expects the same rows, and reads the last."""
+
+        def run(self, device: str, function: Any, *args: Any, **kwargs: Any) -> Any:
+            if another:
+                another.pop()
+                source.expect(rows)
+                assert body(source, rows[-1]) == b'body %d' % GROUP
+            return super().run(device, function, *args, **kwargs)
+
+    another = [True]
+    source = DiskSource(Placement(str(disks.swift_dir), '127.0.0.1'), devices=str(disks.devices),
+                        runner=LetsAnotherIn())
+    rows = put(disks, GROUP + 1)
+    source.expect(rows)
+    for _mapping in range(2):
+        assert [body(source, row) for row in rows] == [b'body %d' % i for i in range(GROUP + 1)]
