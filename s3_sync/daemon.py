@@ -62,6 +62,8 @@ class Daemon:
         """The session's configuration is no longer the one in use."""
         self._fatal: LedgerError | None = None
         self._progress = ProgressReport(self._clock, self._logger, sys.stderr if sys.stderr.isatty() else None)
+        self._unread: list[str] = []
+        """After ``--once``: containers and devices that could not be read."""
         self._held: dict[str, str] = {}
         """After ``--once``: mappings whose remote did not work, and why."""
         self._undone_metadata: dict[str, str] = {}
@@ -114,7 +116,10 @@ class Daemon:
     def _once(self, session: Session) -> None:
         for generation in session.states:
             session.retry_due(generation, sys.maxsize)
-        session.crawler.run_once(until=self._stuck_for(session, STUCK_SECONDS))
+        report = session.crawler.run_once(until=self._stuck_for(session, STUCK_SECONDS))
+        self._unread = [f'{name}: could not be read; see the log' for name in report.failed]
+        if report.unlisted:
+            self._unread.append('not all containers of an account could be listed; see the log')
         self._wait_until(lambda: not session.busy)
         session.tick()
         self._held = {state.mapping.name: state.health.reason for state in session.states.values()
@@ -225,7 +230,9 @@ class Daemon:
 
     def _report_failures(self, ledger: Ledger) -> bool:
         """``--once``: say on standard error what is left undone."""
-        undone = bool(self._undone_metadata)
+        undone = bool(self._undone_metadata or self._unread)
+        for text in self._unread:
+            print(text, file=sys.stderr)
         for what, reason in self._undone_metadata.items():
             print(f'{what}: {reason}', file=sys.stderr)
         for mapping in self._watcher.settings.containers:
