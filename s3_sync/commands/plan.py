@@ -32,6 +32,13 @@ REASONS = {'update': 'metadata', 'delete': 'deleted here'}
 """Why, where the outcome does not say."""
 
 
+class OneLine(logging.Formatter):
+    """What the daemon's parts would log, without tracebacks: they are for its log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f'1space: {printable(record.getMessage())}'
+
+
 class Tally:
     """What was told of one mapping; names objects as they come."""
 
@@ -89,7 +96,9 @@ def run(arguments: argparse.Namespace) -> int:
         proxy: Secret | None = getattr(settings, variable)
         if proxy is not None:
             os.environ[variable] = proxy.reveal()
-    logging.basicConfig(level=logging.WARNING, format='1space: %(message)s')
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     clock = SystemClock()
     trouble = False
     with tempfile.TemporaryDirectory(prefix='1space-plan-') as folder, _copy(settings, folder) as ledger:

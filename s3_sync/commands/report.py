@@ -30,8 +30,9 @@ class Report:
 
     @property
     def trouble(self) -> bool:
-        """Something failed, or a remote does not work."""
-        return any(m['held'] or m['waiting']['failed'] or m['waiting']['permanent'] for m in self.mappings)
+        """Something failed, a database is unreadable, or a remote does not work."""
+        return any(m['held'] or m['unreadable'] or m['waiting']['failed'] or m['waiting']['permanent']
+                   for m in self.mappings)
 
 
 def make_report(settings: Settings, mappings: Sequence[Mapping], ledger: Ledger, survey: Survey, now: float) -> Report:
@@ -87,6 +88,7 @@ def _progress(mapping: Mapping, ledger: Ledger, survey: Survey) -> dict[str, Any
     stored = {row.db_id: row for row in ledger.all_progress(mapping.generation)}
     containers = set(ledger.containers(mapping.generation))
     databases: list[dict[str, Any]] = []
+    survey.forget()
     if not mapping.all_containers:
         containers.add((mapping.account, mapping.container))
     here = {file.db_id: (account, container, file) for account, container in sorted(containers)
@@ -109,4 +111,5 @@ def _progress(mapping: Mapping, ledger: Ledger, survey: Survey) -> dict[str, Any
         'databases_unread': sum(1 for d in databases if d['max_row'] is None),
         'rows_left': sum(d['rows_left'] or 0 for d in databases),
         'rows_unverified': sum(d['rows_unverified'] for d in databases),
+        'unreadable': survey.unreadable,
         'rescan': any(row.evaluation != mapping.evaluation for row in stored.values())}

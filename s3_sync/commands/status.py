@@ -21,7 +21,7 @@ LABEL = 12
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """3 when something failed or a remote does not work, else 0."""
+    """3 when something failed, cannot be read, or a remote does not work, else 0."""
     settings = load_settings(arguments.config)
     mappings = choose(settings, arguments.mappings)
     ledger = open_ledger(settings)
@@ -68,6 +68,8 @@ def _show_mapping(mapping: dict[str, Any], now: float, databases: bool) -> None:
     _line('done', f'{count(totals["copied"], "object")} copied ({size(totals["bytes"])}), '
           f'{totals["updated"]:,} updated, {totals["deleted"]:,} deleted')
     _line('progress', _progress(mapping))
+    for problem in mapping['unreadable'][:SHOWN_DATABASES]:
+        _line('unreadable', problem)
     behind = mapping['databases'] if databases else sorted(
         (d for d in mapping['databases'] if d['rows_left']), key=lambda d: -d['rows_left'])[:SHOWN_DATABASES]
     for database in behind:

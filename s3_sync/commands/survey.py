@@ -17,6 +17,8 @@ class Survey:
     def __init__(self, ring: ContainerRing | None, problem: str = '') -> None:
         self._ring = ring
         self.problem = problem
+        self.unreadable: list[str] = []
+        """Why databases that are here could not be read, since ``forget``."""
 
     @classmethod
     def of(cls, settings: Settings) -> Survey:
@@ -26,26 +28,29 @@ class Survey:
         except (CrawlerError, OSError, ValueError) as error:
             return cls(None, str(error))
 
+    def forget(self) -> None:
+        self.unreadable = []
+
     def databases(self, account: str, container: str) -> Iterator[DatabaseFile]:
         """Readable databases of the container and of its shards that lie here."""
         shards: set[ContainerPath] = set()
         for folder in self._folders(account, container):
-            facts = _inspected(folder)
+            facts = self._inspected(folder)
             if facts is not None:
                 yield from facts.files
                 shards.update(facts.shards)
         for shard in sorted(shards):
             for folder in self._folders(*shard):
-                facts = _inspected(folder)
+                facts = self._inspected(folder)
                 if facts is not None:
                     yield from facts.files
 
     def _folders(self, account: str, container: str) -> list[str]:
         return [place.folder for place in self._ring.places(account, container)] if self._ring else []
 
-
-def _inspected(folder: str) -> FolderFacts | None:
-    try:
-        return inspect_folder(folder, commit=False)
-    except (CrawlerError, OSError):
-        return None  # its numbers are missing in what is shown
+    def _inspected(self, folder: str) -> FolderFacts | None:
+        try:
+            return inspect_folder(folder, commit=False)
+        except (CrawlerError, OSError) as error:
+            self.unreadable.append(str(error))
+            return None

@@ -329,3 +329,29 @@ def test_a_damaged_ledger_is_told_and_left_for_the_daemon(operator: Operator) ->
         operator.run(*words, code=1)
     operator.once()
     assert operator.status()['mappings'][0]['state'] == 'stopped'
+
+
+def test_a_container_that_cannot_be_read_is_told_by_status_plan_and_a_single_run_and_holds_up_no_other(
+        operator_of: Callable[..., Operator], swift: SwiftCluster, swift_client: Connection, s3: S3Endpoint,
+        s3_client: Any, fresh_name: Callable[[str], str]) -> None:
+    names = [fresh_name('broken'), fresh_name('good')]
+    for name in names:
+        swift_client.put_container(name)
+        s3.make_bucket(name)
+        swift_client.put_object(name, 'o', 'x')
+        swift_client.get_container(name)
+    operator = operator_of(swift, *({'name': n, 'container': n, 'aws_bucket': n} for n in names))
+    broken, good = names
+    database, = _database_folder(swift, broken).glob('*.db')
+    whole = database.read_bytes()
+    database.write_bytes(b'SQLite format 3' + bytes(len(whole) - 15))
+    plans = [json.loads(line) for line in operator.run('plan', '--json', code=3).splitlines()]
+    assert [bool(plan['not_read']) for plan in plans] == [True, False]
+    assert plans[1]['actions']['copy']['objects'] == 1
+    operator.once(code=3)
+    assert _names(s3_client, good) == {'o'}
+    assert [len(m['unreadable']) for m in operator.status()['mappings']] == [1, 0]
+    assert 'unreadable' in operator.run('status', code=3)
+    database.write_bytes(whole)
+    operator.once()
+    assert _names(s3_client, broken) == {'o'}
