@@ -136,7 +136,7 @@ def _as_json(mapping: Mapping, tally: Tally, result: PlanResult) -> dict[str, An
             'requests_total': sum(result.requests.values()), 'container_settings': list(result.containers),
             'requests_of_this_plan': result.asked, 'own_share_only': result.own_share_only,
             'limit_reached': result.limited,
-            'requests_guessed': result.guessed, 'remote_problem': result.held or None, 'not_read': list(result.failed)}
+            'requests_guessed': result.guessed, 'held': result.held or None, 'not_read': list(result.failed)}
 
 
 def _show(mapping: Mapping, tally: Tally, result: PlanResult, now: float) -> None:

@@ -74,7 +74,7 @@ class PlanResult(NamedTuple):
     guessed: bool
     """Nobody has found out yet whether the remote honours conditional PUTs: a HEAD is counted before each PUT."""
     held: str
-    """Why the remote does not work, '' when it does."""
+    """Why the daemon would hold the mapping (its remote does not work, or this cluster), '' when it would not."""
     failed: tuple[str, ...]
     """Containers or devices that could not be read."""
 

@@ -217,7 +217,13 @@ def test_a_plan_whose_remote_does_not_work_says_so(
     _fill(swift_client, container, 30)
     proxy.fail(Answer(403), times=None)
     plan = operator.plan(code=3)
-    assert 'forbidden' in plan['remote_problem']
+    assert 'forbidden' in plan['held']
+
+
+def test_what_the_remote_cannot_hold_is_planned_as_a_permanent_failure(
+        operator: Operator, swift_client: Connection, container: str) -> None:
+    swift_client.put_object(container, 'n' * 1020, 'x')
+    assert operator.plan(code=3)['actions']['permanent']['reasons'] == {'key-too-long': 1}
 
 
 def test_a_plan_whose_reader_went_away_ends(operator: Operator, swift_client: Connection, container: str) -> None:
