@@ -6,6 +6,7 @@ works on this machine.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -82,7 +83,7 @@ def run(keep: bool, out: TextIO) -> int:
     thread: SIGTERM is caught so that nothing is left behind.
     """
     try:
-        with _terminable(), ExitStack() as stack:
+        with _terminable(), _no_proxies(), ExitStack() as stack:
             demo = _started(stack, out)
             _put_samples(demo)
             _first_sync(demo)
@@ -258,3 +259,14 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _no_proxies() -> Iterator[None]:
+    """Everything is on loopback, which a proxy of the user's environment cannot reach."""
+    names = [name for name in os.environ if name.lower().endswith('_proxy')]
+    before = {name: os.environ.pop(name) for name in names}
+    try:
+        yield
+    finally:
+        os.environ.update(before)
