@@ -229,6 +229,9 @@ class SyncS3(BaseSync):
              settings: Mapping[str, str]) -> PutResult:
         self.check_upload(replace(meta, name=name) if name != meta.name else meta, body.size)
         plan = self._plan(meta)
+        if plan.side is not None and condition != NO_CONDITION:
+            # What will be refused must not touch the side object of what is there, not even for a moment.
+            self._objects.check(self._place(name, bucket), condition)
         with self._sides.around_put(self._side(name, bucket), plan.side):
             return self._objects.put(self._place(name, bucket), body, {**plan.headers, **settings},
                                      md5=meta.content_md5, condition=condition)

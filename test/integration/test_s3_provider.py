@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -28,6 +28,7 @@ from s3_sync.trial.s3_endpoint import Endpoint, MotoEndpoint, S3Endpoint
 from s3_sync.types import ABSENT, Condition, ObjectMeta, ShuntRequest
 from s3_sync.wire.keys import KeyScheme
 from test.fakes.s3_mapping import s3_mapping
+from test.servers.fault_proxy import FaultProxy
 
 TIME = Timestamp(1_600_000_000.5)
 LARGE = {f'k{i}': chr(97 + i) * 200 for i in range(15)}
@@ -86,13 +87,18 @@ def test_a_side_object_comes_and_goes_with_its_need(moto: MotoEndpoint, make: Ma
     assert keys(client, 'sides') == set()
 
 
-def test_a_refused_write_leaves_the_winner_s_side_object(s3: S3Endpoint, make: Make) -> None:
-    provider = make(s3, remote={'conditional_put': 'always'})
-    provider.upload_object(BytesBody(b'first'), described('o', b'first', user_metadata=LARGE), condition=ABSENT)
-    with pytest.raises(PreconditionFailed):
-        provider.upload_object(BytesBody(b'late'), described('o', b'late', user_metadata=OTHER_LARGE),
-                               condition=ABSENT)
-    assert dict(provider.head_object('o').user_metadata) == LARGE
+def test_a_refused_write_never_touches_the_winner_s_side_object(
+        s3: S3Endpoint, bucket: str, fault_proxy: Callable[[str], FaultProxy]) -> None:
+    proxy = fault_proxy(s3.url)
+    with closing(SyncS3(s3_mapping(proxy.url, access_key=s3.access_key, secret_key=s3.secret_key, bucket=bucket,
+                                   remote={'conditional_put': 'always'}))) as provider:
+        provider.upload_object(BytesBody(b'first'), described('o', b'first', user_metadata=LARGE), condition=ABSENT)
+        for condition in (ABSENT, Condition(if_match='0' * 32)):
+            with pytest.raises(PreconditionFailed):
+                provider.upload_object(BytesBody(b'late'), described('o', b'late', user_metadata=OTHER_LARGE),
+                                       condition=condition)
+        assert dict(provider.head_object('o').user_metadata) == LARGE
+    assert proxy.count('PUT', r'/\.metadata/') == 1
 
 
 @pytest.mark.parametrize('damage', ['missing', 'another version', 'garbage'])
@@ -109,7 +115,7 @@ def test_a_damaged_side_object_is_told_and_healed_by_the_next_update(moto: MotoE
     else:
         client.put_object(Bucket=bucket, Key=side, Body=b'{}' if damage == 'another version' else b'\xff')
     head = provider.head_object('o')
-    assert head.data_time is None  # unknown: the source counts as newer
+    assert head.data_time == TIME  # a source that is older must not heal it
     assert provider.comparable(head) != provider.comparable(meta)
     with pytest.raises(TemporaryError) as caught:
         provider.get_object('o')

@@ -54,13 +54,16 @@ class SideObjects:
                                  ) from error
 
     def restored_or_damaged(self, side: Place, meta: ObjectMeta) -> ObjectMeta:
-        """As ``restored``; a damaged one comes without times, so that the source's metadata is sent again."""
+        """As ``restored``; a damaged one is marked, compares unequal, and so is sent again by its source.
+
+        Its times, where they are not in the side object themselves, still hold: an older source never heals it.
+        """
         try:
             return self.restored(side, meta)
         except TemporaryError as error:
             if error.reason != 'side-object':
                 raise
-            return replace(meta, data_time=None, meta_time=None, sysmeta={**meta.sysmeta, DAMAGED_KEY: str(error)})
+            return replace(meta, sysmeta={**meta.sysmeta, DAMAGED_KEY: str(error)})
 
     @contextmanager
     def around_put(self, side: Place, body: bytes | None) -> Iterator[None]:
@@ -69,7 +72,7 @@ class SideObjects:
         try:
             yield
         except PreconditionFailed:
-            if body is not None:
+            if body is not None and previous != body:
                 self._put_back(side, previous)
             raise
         if body is not None:
