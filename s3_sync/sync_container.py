@@ -285,7 +285,7 @@ class SyncContainer(RowHandler):
                                    permanent=permanent)
         then = 'not tried again until "1space failures retry"' if permanent else f'attempt {work.attempts}'
         level = logging.ERROR if permanent else logging.WARNING if work.attempts == 1 else logging.INFO
-        self._s.logger.log(level, '%s: %s: %s: %s (%s)', self.mapping.name, work.path, outcome.reason, work.detail,
+        self._s.logger.log(level, '%s: %r: %s: %s (%s)', self.mapping.name, work.path, outcome.reason, work.detail,
                            then)
 
     def _count(self, outcome: Outcome) -> None:

@@ -179,7 +179,7 @@ class Applier:
     def _failed(self, row: ObjectRow, error: Exception) -> Outcome:
         outcome = outcome_of_error(error, self.clock.now())
         if outcome.reason == 'internal-error':
-            self.logger.error('%s: unexpected error', row.path, exc_info=error)
+            self.logger.error('%r: unexpected error', row.path, exc_info=error)
         elif isinstance(error, ProviderError):
-            self.logger.debug('%s: %s: %s', row.path, outcome.reason, outcome.detail)
+            self.logger.debug('%r: %s: %s', row.path, outcome.reason, outcome.detail)
         return outcome
