@@ -160,8 +160,8 @@ class Expiry(Model):
     remote_delete_after_addition: WholeSeconds = Field(default=DAY, description=(
         'Swift: seconds that segments live longer than their manifests.'))
     propagate_expiration: bool = Field(default=False, description=(
-        'Whether X-Delete-At travels. Swift enforces it; on S3 it is kept as metadata (`1space-delete-at`) and the '
-        'local expirer\'s delete is propagated.'))
+        'Whether X-Delete-At travels to Swift, which enforces it. On S3 it is always kept as it is, as metadata '
+        '(`1space-delete-at`), and the local expirer\'s delete is propagated.'))
     propagate_expiration_offset: WholeSeconds = Field(default=0, description=(
         'Seconds added to a travelling X-Delete-At, so that copies outlive the originals.'))
 
