@@ -7,7 +7,7 @@ text or floats: databases abbreviate offsets, so text order is wrong.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -17,6 +17,9 @@ MARKER = 0x31535043
 """High 32 bits of the offset of every local delete or restore of ours (semantics 2.1)."""
 
 ZERO = Timestamp(0)
+
+_DAYS = ('Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun')
+_MONTHS = ('Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec')
 
 
 class RowTimes(NamedTuple):
@@ -28,12 +31,19 @@ class RowTimes(NamedTuple):
 
     @property
     def newest(self) -> Timestamp:
-        return max(self)
+        data, content_type, metadata = self
+        # Mostly they are one object; comparing Timestamps writes both out as text.
+        return data if data is content_type and data is metadata else max(self)
 
     def covers(self, other: RowTimes) -> bool:
         """Whether a version with these times is as new as ``other`` in all three (semantics 1.2)."""
-        return bool(self.data >= other.data and self.content_type >= other.content_type
-                    and self.metadata >= other.metadata)
+        return (_order(self.data) >= _order(other.data) and _order(self.content_type) >= _order(other.content_type)
+                and _order(self.metadata) >= _order(other.metadata))
+
+
+def _order(timestamp: Timestamp) -> tuple[float, int]:
+    """What Timestamps are ordered by, without writing them out: the float part is whole steps of 10 microseconds."""
+    return timestamp.timestamp, timestamp.offset
 
 
 @lru_cache(maxsize=4096)  # everybody who works on a row asks, and decoding costs as much as signing a request
@@ -87,4 +97,6 @@ def iso_seconds(text: str) -> float | None:
 
 def http_date(seconds: float) -> str:
     """RFC 7231 date of Unix seconds."""
-    return format_datetime(datetime.fromtimestamp(int(seconds), UTC), usegmt=True)
+    at = datetime.fromtimestamp(int(seconds), UTC)
+    return (f'{_DAYS[at.weekday()]}, {at.day:02} {_MONTHS[at.month - 1]} {at.year:04} '
+            f'{at.hour:02}:{at.minute:02}:{at.second:02} GMT')

@@ -90,7 +90,7 @@ def content_relation(local: ObjectMeta, remote: ObjectMeta) -> Literal['same', '
 def decide(local: ObjectMeta, remote: Remote, rules: Rules) -> Action:
     """What a live local version asks for. ``local`` has its times set."""
     if isinstance(remote, Unknown):
-        fresh = local.meta_time is None or local.meta_time == local.data_time
+        fresh = local.meta_time is None or local.meta_time is local.data_time or local.meta_time == local.data_time
         if rules.create_only and fresh and local.size <= rules.optimistic_bytes:
             return Copy(ABSENT)
         return Look()

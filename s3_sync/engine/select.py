@@ -18,6 +18,7 @@ class Selector:
         self._exclude = mapping.exclude_regex
         self._copy_after = mapping.copy_after
         self._criteria = mapping.criteria
+        self._wants_all = self._exclude is None and not self._copy_after and self._criteria.node is None
 
     def excluded(self, name: str) -> bool:
         """Excluded names do nothing at all, deletes included."""
@@ -25,6 +26,8 @@ class Selector:
 
     def before_read(self, row: ObjectRow, now: float) -> Outcome | None:
         """The row's end when it can be told without opening the object, else None."""
+        if self._wants_all:
+            return None
         if self.excluded(row.name):
             return Outcome('excluded', 'exclude-pattern')
         due = _newest_seconds(row) + self._copy_after
@@ -38,6 +41,8 @@ class Selector:
 
     def after_read(self, row: ObjectRow, meta: ObjectMeta, now: float) -> Outcome | None:
         """The row's end when the object's headers do not fit, else None: go on."""
+        if self._wants_all:
+            return None
         newest = _newest_seconds(row)
         if self._criteria.matches(meta, newest_time=newest, now=now):
             return None

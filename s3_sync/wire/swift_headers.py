@@ -77,7 +77,8 @@ def provenance_metadata(meta: ObjectMeta) -> dict[str, str]:
     own: dict[str, str] = {}
     if meta.data_time is not None:
         own[DATA_TIME_KEY] = meta.data_time.internal
-    if meta.meta_time is not None and meta.meta_time != meta.data_time:
+    if (meta.meta_time is not None and meta.meta_time is not meta.data_time  # comparing them writes both out as text
+            and meta.meta_time != meta.data_time):
         own[META_TIME_KEY] = meta.meta_time.internal
     if meta.source_etag:
         own[SOURCE_ETAG_KEY] = meta.source_etag
