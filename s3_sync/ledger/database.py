@@ -29,8 +29,8 @@ from typing import Any
 from s3_sync.errors import LedgerCorrupt, LedgerError
 from s3_sync.ledger.schema import APPLICATION_ID, STEPS, VERSION
 
-BUSY_SECONDS = 5.0
-"""How long a write waits for another process's write; theirs are small."""
+BUSY_SECONDS = 30.0
+"""How long a write waits for another process's write. Theirs are small, but for an operator's retry of millions."""
 
 _SIDE_FILES = ('', '-wal', '-shm')
 _LEAST_BYTES = 512

@@ -125,7 +125,8 @@ def runs(pid: int) -> bool:
 def pointers(daemon: SyncDaemon) -> list[int]:
     """How far the ledger says this node's own rows are done, one number for each container database."""
     with daemon.ledger() as ledger:
-        return [row.own_row for generation in ledger.generations() for row in ledger.all_progress(generation.generation)]
+        return [row.own_row for generation in ledger.generations()
+                for row in ledger.all_progress(generation.generation)]
 
 
 def waiting(daemon: SyncDaemon) -> dict[str, tuple[str, str]]:
