@@ -41,7 +41,7 @@ Key = tuple[str, str, str]
 Task = tuple[int, ObjectRow]
 """A row and the token it is reported with."""
 
-FLUSH_SECONDS = 0.02
+FLUSH_SECONDS = 0.05
 """How long finished rows may wait for company before they are reported."""
 METRICS_SECONDS = 1.0
 KEPT_APPLIERS = 200
@@ -121,7 +121,7 @@ class Worker:
     # -- life ----------------------------------------------------------------------------
 
     def run(self) -> None:
-        spawn(self._report_forever)
+        spawn(self._count_forever)
         try:
             while True:
                 message = self._channel.receive()
@@ -224,20 +224,22 @@ class Worker:
     # -- reporting -----------------------------------------------------------------------
 
     def _finish(self, results: Iterable[tuple[int, Outcome]]) -> None:
+        if not self._finished:
+            spawn(self._report)
         self._finished.extend(results)
 
-    def _report_forever(self) -> None:
-        counted = self._clock.monotonic()
+    def _report(self) -> None:
+        sleep(FLUSH_SECONDS)
+        results, self._finished = self._finished, []
+        if results:
+            self.send(Outcomes(results))
+
+    def _count_forever(self) -> None:
         while True:
-            sleep(FLUSH_SECONDS)
-            if self._finished:
-                results, self._finished = self._finished, []
-                self.send(Outcomes(results))
-            if self._clock.monotonic() - counted >= METRICS_SECONDS:
-                counted = self._clock.monotonic()
-                samples = self.metrics.drain()
-                if samples:
-                    self.send(Counted(samples))
+            sleep(METRICS_SECONDS)
+            samples = self.metrics.drain()
+            if samples:
+                self.send(Counted(samples))
 
     def send(self, message: object) -> None:
         with self._send_lock:
