@@ -60,6 +60,8 @@ class Daemon:
         """SIGHUP came: read the configuration even if the file looks unchanged."""
         self._replaced = False
         """The session's configuration is no longer the one in use."""
+        self._refused: list[Problem] = []
+        """What was wrong with a new configuration, as it was logged."""
         self._fatal: LedgerError | None = None
         self._progress = ProgressReport(self._clock, self._logger, sys.stderr if sys.stderr.isatty() else None)
         self._unread: list[str] = []
@@ -181,10 +183,13 @@ class Daemon:
         if changed.status_dir != before.status_dir or changed.swift_dir != before.swift_dir:
             problems.append(Problem('', 'a new status_dir or swift_dir needs a restart'))
         if problems:
-            self._logger.error('configuration not reloaded, the last good one stays in use:\n%s',
-                               ConfigError(self._options.config, problems))
             self._watcher.settings = before
+            if problems != self._refused:
+                self._logger.error('configuration not reloaded, the last good one stays in use:\n%s',
+                                   ConfigError(self._options.config, problems))
+            self._refused = problems
             return
+        self._refused = []
         self._logger.info('configuration changed: reloading')
         self._replaced = True
         if self._session is not None:

@@ -70,7 +70,7 @@ class Session(HandlerFactory):
             bytes_per_second=m.remote.max_bytes_per_second) for m in settings.containers}
         self._providers = ProviderCache(clock=clock, metrics=metrics, limiters=self._limiters, max_connections=4)
         self._probe_endpoints()
-        self._pool = WorkerPool(settings.processes, self._configuration, metrics=metrics, logger=logger)
+        self._pool = WorkerPool(settings.processes, self._configuration, metrics=metrics, clock=clock, logger=logger)
         self._services = Services(ledger=ledger, dispatch=self._pool, metrics=metrics, clock=clock, logger=logger,
                                   on_ledger_error=on_ledger_error, metadata_changed=self._metadata_changed,
                                   importer=StatusImporter(ledger, settings.status_dir, settings.containers, logger))
@@ -78,8 +78,9 @@ class Session(HandlerFactory):
 
     def close(self) -> None:
         """Stop crawling and end the workers; what they have in hand is abandoned, which loses nothing."""
-        self.crawler.close()
+        self.crawler.stop()
         self._pool.stop(STOP_SECONDS)
+        self.crawler.close()  # stores progress, the workers' last outcomes included
         self.flush()
         self._providers.close()
         for limiter in self._limiters.values():

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from container_crawler.swift_dir import load_swift_dir
-from s3_sync.channel import Channel, Configure, Counted, Logged, Outcomes, Rows, Stop
+from s3_sync.channel import Channel, Configure, Counted, Logged, Outcomes, Rows
 from s3_sync.clock import SystemClock
 from s3_sync.concurrency import Event, Semaphore, sleep, spawn
 from s3_sync.config import Mapping
@@ -130,10 +130,8 @@ class Worker:
                         self._configure(message)  # comes first, and once: a new configuration has new workers
                     case Rows():
                         self._accept(message)
-                    case Stop():
-                        return
         except EOFError:
-            return
+            self._report()
 
     def _configure(self, message: Configure) -> None:
         settings = message.settings
@@ -225,14 +223,12 @@ class Worker:
 
     def _finish(self, results: Iterable[tuple[int, Outcome]]) -> None:
         if not self._finished:
-            spawn(self._report)
+            spawn(self._report_soon)
         self._finished.extend(results)
 
-    def _report(self) -> None:
+    def _report_soon(self) -> None:
         sleep(FLUSH_SECONDS)
-        results, self._finished = self._finished, []
-        if results:
-            self.send(Outcomes(results))
+        self._report()
 
     def _count_forever(self) -> None:
         while True:
@@ -240,6 +236,11 @@ class Worker:
             samples = self.metrics.drain()
             if samples:
                 self.send(Counted(samples))
+
+    def _report(self) -> None:
+        if self._finished:
+            results, self._finished = self._finished, []
+            self.send(Outcomes(results))
 
     def send(self, message: object) -> None:
         with self._send_lock:

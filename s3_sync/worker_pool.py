@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from container_crawler.rows import Row
 from container_crawler.shares import process_share
-from s3_sync.channel import Channel, Configure, Counted, Logged, Mode, Outcomes, Rows, Stop
+from s3_sync.channel import Channel, Configure, Counted, Logged, Mode, Outcomes, Rows
+from s3_sync.clock import Clock
 from s3_sync.concurrency import GreenThread, Semaphore, sleep, spawn
 from s3_sync.engine.outcomes import Outcome
 from s3_sync.metric_defs import ALL
@@ -49,10 +50,11 @@ class Process:
 class WorkerPool:
     """``processes`` workers. Rows of one name always go to the same one, so that they keep their order."""
 
-    def __init__(self, processes: int, configure: Callable[[], Configure], *, metrics: Metrics,
+    def __init__(self, processes: int, configure: Callable[[], Configure], *, metrics: Metrics, clock: Clock,
                  logger: logging.Logger) -> None:
         self._configure = configure
         self._metrics = metrics
+        self._clock = clock
         self._logger = logger
         self._next_token = 0
         self._next_verifier = 0
@@ -93,13 +95,17 @@ class WorkerPool:
     # -- life ----------------------------------------------------------------------------
 
     def stop(self, grace_seconds: float = 5.0) -> None:
-        """End all workers; work in their hands is abandoned, which loses nothing."""
+        """End all workers; work in their hands is abandoned, which loses nothing.
+
+        ``grace_seconds``: after that those that do not listen are killed, however many they are.
+        """
         self._stopping = True
         for worker in self._workers:
-            self._send(worker, Stop())
+            worker.channel.end()
+        until = self._clock.monotonic() + grace_seconds
         for worker in self._workers:
             try:
-                worker.popen.wait(grace_seconds)
+                worker.popen.wait(max(0.0, until - self._clock.monotonic()))
             except subprocess.TimeoutExpired:
                 worker.popen.kill()
                 worker.popen.wait()
