@@ -44,7 +44,8 @@ class Scene:
 
     def daemon(self, *, node: int = 0, settings: Mapping[str, object] | None = None, **keys: object) -> SyncDaemon:
         """A daemon with this scene's mapping; ``keys`` are the mapping's, ``settings`` of the whole file."""
-        return self._stack.enter_context(SyncDaemon(self.swift, [self.mapping(**keys)], node=node, **(settings or {})))
+        return self._stack.enter_context(SyncDaemon(self.swift, [self.mapping(**keys)], node=node,
+                                                    **{'processes': 1, **(settings or {})}))
 
     # -- both sides -------------------------------------------------------------------------
 
@@ -125,8 +126,8 @@ def runs(pid: int) -> bool:
 def pointers(daemon: SyncDaemon) -> list[int]:
     """How far the ledger says this node's own rows are done, one number for each container database."""
     with daemon.ledger() as ledger:
-        return [row.own_row for generation in ledger.generations()
-                for row in ledger.all_progress(generation.generation)]
+        generations = [row.generation for row in ledger.generations()]
+        return [row.own_row for generation in generations for row in ledger.all_progress(generation)]
 
 
 def waiting(daemon: SyncDaemon) -> dict[str, tuple[str, str]]:
