@@ -7,7 +7,7 @@ another region. Everything else is classified and raised.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
@@ -79,6 +79,8 @@ class Client:
         self.server = ''
         """What the store calls itself (Server header of its last answer)."""
         self.answered = False
+        self.lifecycle_seen: dict[str, tuple[float, Sequence[object]]] = {}
+        """Bucket to when its lifecycle rules were read, and which there were (see ``lifecycle``)."""
         self.clock = clock
         self._credentials = credentials
         self._transport = transport

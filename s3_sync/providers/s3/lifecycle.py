@@ -9,6 +9,7 @@ import base64
 import hashlib
 import re
 from dataclasses import dataclass
+from math import inf
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
@@ -20,6 +21,8 @@ from s3_sync.wire.keys import KeyScheme
 
 DAY_SECONDS = 86400
 MAX_ID = 255
+SEEN_SECONDS = 60.0
+"""How long rules that were read tell other containers of the bucket that none of them is theirs."""
 _RULE = re.compile(rb'<(?:\w+:)?Rule(?=[\s>]).*?</(?:\w+:)?Rule\s*>', re.DOTALL)
 
 
@@ -83,13 +86,22 @@ class Lifecycle:
         self._store(raw, rules, [w.raw for w in wanted], wanted)
 
     def _remove(self) -> None:
+        wanted = self._wanted(DAY_SECONDS, 0)
+        if self._surely_none(wanted):
+            return
         try:
             raw, rules = self._load()
         except (Forbidden, Unsupported, NotFound):
             return  # a store or credentials without lifecycle: there is no rule of ours
-        wanted = self._wanted(DAY_SECONDS, 0)
+        self._client.lifecycle_seen[self._bucket] = (self._client.clock.monotonic(), rules)
         if self._scheme.prefix and any(w.owns(r) for w in wanted for r in rules):
             self._store(raw, rules, [], wanted)
+
+    def _surely_none(self, wanted: list[Wanted]) -> bool:
+        """Whether the rules were read a moment ago and none was ours: a mapping may have 10,000 containers."""
+        read_at, rules = self._client.lifecycle_seen.get(self._bucket, (-inf, ()))
+        fresh = self._client.clock.monotonic() - read_at < SEEN_SECONDS
+        return fresh and not any(w.owns(r) for w in wanted for r in rules if isinstance(r, Rule))
 
     def _wanted(self, delete_after: int, addition: int) -> list[Wanted]:
         prefix = self._scheme.prefix
@@ -117,6 +129,7 @@ class Lifecycle:
         have = {(r.id, r.prefix, r.days) for r in rules if r.enabled and r.plain and any(w.owns(r) for w in wanted)}
         if ours and have == {(w.id, w.prefix, w.days) for w in wanted}:
             return
+        self._client.lifecycle_seen.pop(self._bucket, None)
         if not others and not ours:
             self._client.do(Call('DELETE', self._bucket, query={'lifecycle': ''}))
             return

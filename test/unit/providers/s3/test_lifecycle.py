@@ -57,6 +57,20 @@ def test_removing_ours_leaves_theirs(start: Start) -> None:
     assert server.exchanges[1].body == HEAD + FOREIGN + TAIL
 
 
+def test_rules_read_a_moment_ago_tell_that_none_is_ours(start: Start) -> None:
+    server, provider = start(configuration(FOREIGN))
+    provider.apply_container({})
+    provider.apply_container({})
+    assert len(server.exchanges) == 1
+
+
+def test_rules_that_were_just_read_hide_none_of_ours(start: Start) -> None:
+    server, provider = start(configuration(ours(9)), reply(), configuration(ours(3)), reply())
+    provider.apply_container({})
+    provider.apply_container({})
+    assert [e.request.split()[0] for e in server.exchanges] == [b'GET', b'DELETE', b'GET', b'DELETE']
+
+
 def test_nothing_is_written_when_nothing_changes(start: Start) -> None:
     server, provider = start(configuration(FOREIGN, ours(1)), remote_delete_after=86400)
     provider.apply_container({})
