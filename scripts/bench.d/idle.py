@@ -11,7 +11,10 @@ from rig import Rig, Table, mib
 ACCOUNT = 'AUTH_idle'
 POLLS = 5
 POLL_SECONDS = 2.0
-QUIET_SECONDS = 1.0
+QUIET_SECONDS = 3.0
+"""Longer than the pause between polls, so that it has not merely been waiting for one."""
+QUIET_CORES = 0.25
+"""A poll of idle containers uses less of a core; what is more is work."""
 
 
 def run(rig: Rig, containers: int) -> Table:
@@ -22,7 +25,8 @@ def run(rig: Rig, containers: int) -> Table:
     table = Table(
         f'{containers:,} idle containers',
         f'One mapping of the whole account (`/*`), one replica of every database on this node. Start: from the '
-        f'process\' start until its main process was idle for {QUIET_SECONDS:g} s. A poll: CPU of the main process '
+        f'process\' start until its main process came to rest (less than {QUIET_CORES:g} of a core for '
+        f'{QUIET_SECONDS:g} s). A poll: CPU of the main process '
         f'from the begin of one poll to the begin of the next, mean of {POLLS}, `poll_interval` {POLL_SECONDS:g} s '
         '(so everything that comes round is included).',
         ('', 'start s', 'start CPU s', 'CPU s of a poll', 'seconds of a poll', 'peak MiB main', 'remote requests'))
@@ -62,7 +66,6 @@ def _until_quiet(daemon: Daemon) -> tuple[float, float]:
         time.sleep(0.1)
         window.append((time.monotonic(), usage(pid).cpu))
         window = [point for point in window if window[-1][0] - point[0] <= QUIET_SECONDS + 0.2]
-        # A poll of idle containers costs a few hundredths; more than a fifth of a core is work.
-        if window[-1][0] - window[0][0] >= QUIET_SECONDS and window[-1][1] - window[0][1] < QUIET_SECONDS / 5:
+        if window[-1][0] - window[0][0] >= QUIET_SECONDS and window[-1][1] - window[0][1] < QUIET_SECONDS * QUIET_CORES:
             now = daemon.moment()
             return window[0][0] - daemon.started, now.cpu
