@@ -122,11 +122,12 @@ class Daemon:
         self._unread = [f'{name}: could not be read; see the log' for name in report.failed]
         if report.unlisted:
             self._unread.append('not all containers of an account could be listed; see the log')
-        self._wait_until(lambda: not session.busy)
+        self._wait_until(lambda: not (session.busy or session.metadata.busy))
         session.tick()
         self._held = {state.mapping.name: state.health.reason for state in session.states.values()
                       if state.health.tripped}
-        self._undone_metadata = session.undone_metadata()
+        self._wait_until(lambda: not session.metadata.busy)
+        self._undone_metadata = session.metadata.undone()
 
     def _stuck_for(self, session: Session, seconds: float) -> Callable[[], bool]:
         """True once nothing has moved for so long because a remote does not work, or the end is near."""

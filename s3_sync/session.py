@@ -5,7 +5,6 @@ over but the ledger, which is all that needs to be.
 """
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections import Counter
@@ -22,6 +21,7 @@ from s3_sync.clock import Clock
 from s3_sync.concurrency import sleep
 from s3_sync.config import Mapping as SyncMapping
 from s3_sync.config import Settings
+from s3_sync.container_metadata import ContainerMetadata
 from s3_sync.errors import LedgerError, ProviderError
 from s3_sync.ledger import Ledger
 from s3_sync.ledger.import_status import StatusImporter
@@ -41,7 +41,6 @@ TRIAL_ROWS = 5
 PROBE_KEPT_SECONDS = 24 * 3600.0
 """How long it is believed what an endpoint's probe showed."""
 STOP_SECONDS = 5.0
-METADATA_RETRY_SECONDS = 60.0
 
 
 class Session(HandlerFactory):
@@ -58,8 +57,6 @@ class Session(HandlerFactory):
         self._done: Counter[str] = Counter()
         # The crawler and the rows under way keep containers alive; an account may have millions of idle ones.
         self._containers: WeakValueDictionary[tuple[str, str], SyncContainer] = WeakValueDictionary()
-        self._metadata_due: dict[tuple[str, str], tuple[float, Mapping[str, str], SyncContainer]] = {}
-        self._metadata_errors: dict[tuple[str, str], str] = {}
         self.states = {m.generation: MappingState(m, RemoteHealth(clock)) for m in settings.containers}
         for mapping in settings.containers:
             ledger.set_generation(mapping.generation, mapping.name, describe(mapping), mapping.evaluation)
@@ -71,8 +68,10 @@ class Session(HandlerFactory):
         self._providers = ProviderCache(clock=clock, metrics=metrics, limiters=self._limiters, max_connections=4)
         self._probe_endpoints()
         self._pool = WorkerPool(settings.processes, self._configuration, metrics=metrics, clock=clock, logger=logger)
+        self.metadata = ContainerMetadata(ledger, self._providers.get, clock=clock, logger=logger,
+                                          on_ledger_error=on_ledger_error)
         self._services = Services(ledger=ledger, dispatch=self._pool, metrics=metrics, clock=clock, logger=logger,
-                                  on_ledger_error=on_ledger_error, metadata_changed=self._metadata_changed,
+                                  on_ledger_error=on_ledger_error, metadata_changed=self.metadata.changed,
                                   importer=StatusImporter(ledger, settings.status_dir, settings.containers, logger))
         self.crawler = self._make_crawler()
 
@@ -82,6 +81,7 @@ class Session(HandlerFactory):
         self._pool.stop(STOP_SECONDS)
         self.crawler.close()  # stores progress, the workers' last outcomes included
         self.flush()
+        self.metadata.close()
         self._providers.close()
         for limiter in self._limiters.values():
             limiter.close()
@@ -176,7 +176,7 @@ class Session(HandlerFactory):
                     self.retry_due(generation, RETRY_BATCH)
             self._show(state, counts)
         self._tell_held()
-        self._bring_metadata()
+        self.metadata.bring()
         self.flush()
 
     def _note_pauses(self) -> None:
@@ -227,43 +227,6 @@ class Session(HandlerFactory):
         self._metrics.set(metric_defs.PAUSED, name, value=state.paused)
         self._metrics.set(metric_defs.REMOTE_HELD, name, value=state.health.tripped)
         self._metrics.set(metric_defs.LAG, name, value=self.crawler.lag(state))
-
-    # -- container metadata ------------------------------------------------------------------
-
-    def _metadata_changed(self, container: SyncContainer, headers: Mapping[str, str]) -> None:
-        """A root container was seen first, or its metadata changed: the next tick brings it to the remote."""
-        self._metadata_due[container.key] = (0.0, headers, container)
-
-    def _bring_metadata(self) -> None:
-        now = self._clock.monotonic()
-        for key, (due, headers, container) in list(self._metadata_due.items()):
-            if key not in self._metadata_due or due > now or not container.ready():
-                continue
-            # Out of the list first: it may change again while the remote is asked.
-            _, headers, _ = self._metadata_due.pop(key)
-            digest = container_digest(container.mapping, headers)
-            where = (key[0], container.mapping.account, key[1])
-            if self._ledger.metadata_hash(*where) != digest:
-                try:
-                    self._providers.get(container.mapping).apply_container(headers)
-                except ProviderError as error:
-                    self._logger.error('%s: metadata of container %s: %s', container.mapping.name, key[1], error)
-                    self._metadata_errors[key] = str(error)
-                    self._metadata_due.setdefault(key, (now + METADATA_RETRY_SECONDS, headers, container))
-                    continue
-                self._ledger.save_metadata_hash(*where, digest)
-            self._metadata_errors.pop(key, None)
-
-    def undone_metadata(self) -> dict[str, str]:
-        """Mapping and container to why its metadata could not be brought, of those that wait for another try."""
-        return {f'{container.mapping.name}: metadata of container {key[1]}':
-                self._metadata_errors.get(key, 'the mapping is held')
-                for key, (_, _, container) in self._metadata_due.items()}
-
-
-def container_digest(mapping: SyncMapping, headers: Mapping[str, str]) -> str:
-    """Changes when the remote container has to be brought up to date."""
-    return hashlib.sha256(json.dumps([mapping.evaluation, sorted(headers.items())]).encode()).hexdigest()
 
 
 def describe(mapping: SyncMapping) -> str:

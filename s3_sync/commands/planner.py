@@ -26,6 +26,7 @@ from s3_sync.clock import Clock
 from s3_sync.concurrency import GreenPool
 from s3_sync.config import Mapping as SyncMapping
 from s3_sync.config import Settings
+from s3_sync.container_metadata import container_digest
 from s3_sync.engine.apply import Applier
 from s3_sync.engine.outcomes import Outcome, outcome_of_error
 from s3_sync.engine.verify import proven_by_pages
@@ -40,7 +41,6 @@ from s3_sync.provider_factory import ProviderCache, limit_key, probe_fact
 from s3_sync.providers.dryrun import DryRunSync
 from s3_sync.providers.limit import SharedLimiter
 from s3_sync.remote_health import RemoteHealth
-from s3_sync.session import container_digest
 from s3_sync.sync_container import MappingState, Results, Services, SyncContainer
 from s3_sync.types import ObjectRow
 from s3_sync.worker import CLOCK_SKEW_SECONDS

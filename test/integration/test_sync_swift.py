@@ -350,12 +350,16 @@ def test_container_metadata_that_cannot_be_brought_is_a_failure_of_once(
     assert far.head_container(target)['x-container-meta-colour'] == 'Red'
 
 
-def test_acls_stay_here_unless_asked_for(daemon: MakeDaemon, swift: SwiftCluster, swift_client: Connection,
-                                         far: Connection, container: str, target: str) -> None:
+def test_acls_stay_here_until_they_are_asked_for(daemon: MakeDaemon, swift: SwiftCluster, swift_client: Connection,
+                                                 far: Connection, container: str, target: str) -> None:
     swift_client.post_container(container, {'X-Container-Meta-Colour': 'Red', 'X-Container-Read': '.r:*'})
-    daemon(swift_mapping(swift, container, target, sync_container_metadata=True)).once()
+    sync = daemon(swift_mapping(swift, container, target, sync_container_metadata=True))
+    sync.once()
     headers = far.head_container(target)
     assert headers['x-container-meta-colour'] == 'Red' and not headers.get('x-container-read')
+    sync.configure([swift_mapping(swift, container, target, sync_container_metadata=True, sync_container_acl=True)])
+    sync.once()
+    assert far.head_container(target)['x-container-read'] == '.r:*'
 
 
 def test_a_container_that_is_not_there_fails_and_is_filled_when_it_comes(
