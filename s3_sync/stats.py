@@ -20,7 +20,8 @@ class PrometheusMetrics:
     """``Metrics`` kept for scraping. Every metric of metric_defs exists from the start."""
 
     def __init__(self) -> None:
-        prometheus_client.disable_created_metrics()  # they double the page and tell nothing that a rate does not
+        # The _created series double the page and tell nothing that a rate does not.
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._metrics: Dict[str, prometheus_client.Counter | prometheus_client.Gauge | prometheus_client.Histogram] = {
             d.name: _KINDS[d.kind](d.name, d.help, d.labels, registry=self.registry) for d in ALL}
