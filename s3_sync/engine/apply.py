@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from s3_sync.base_sync import BaseSync
@@ -37,7 +36,6 @@ ATTEMPTS_UNDER_CONTENTION = 4
 """Decisions on one row before giving way to whoever else writes this name right now."""
 
 
-@dataclass
 class Applier:
     """Works on the rows of one container for one mapping (with a concrete container).
 
@@ -45,12 +43,6 @@ class Applier:
     rows of one name never run at the same time in one process; other nodes and
     processes are kept apart by conditions on the writes.
     """
-
-    mapping: Mapping
-    source: Source
-    provider: BaseSync
-    clock: Clock
-    logger: logging.Logger
 
     def __init__(self, mapping: Mapping, source: Source, provider: BaseSync, *, clock: Clock | None = None,
                  logger: logging.Logger | None = None) -> None:
