@@ -261,9 +261,9 @@ class SyncContainer(RowHandler):
         except LedgerError as error:
             self._s.on_ledger_error(error)
             return
-        for row, outcome in settled:
+        self._count([outcome for _, outcome in settled])
+        for row, _ in settled:
             self._in_hand.discard(row.name)
-            self._count(outcome)
             done(row)
 
     def _record(self, results: Results) -> None:
@@ -288,20 +288,22 @@ class SyncContainer(RowHandler):
         self._s.logger.log(level, '%s: %r: %s: %s (%s)', self.mapping.name, work.path, outcome.reason, work.detail,
                            then)
 
-    def _count(self, outcome: Outcome) -> None:
+    def _count(self, outcomes: Sequence[Outcome]) -> None:
         name, metrics = self.mapping.name, self._s.metrics
         totals = self.state.totals.setdefault(self, Counter())
-        totals['rows'] += 1
-        metrics.add(metric_defs.OBJECTS, name, outcome.kind, outcome.reason)
-        if outcome.kind == 'copied':
-            metrics.add(metric_defs.COPIED, name)
-            metrics.add(metric_defs.BYTES, name, value=outcome.bytes)
-            totals.update(copied=1, bytes=outcome.bytes)
-        elif outcome.kind == 'deleted':
-            metrics.add(metric_defs.DELETED, name)
-            totals.update(deleted=1)
-        elif outcome.kind == 'updated':
-            totals.update(updated=1)
+        totals['rows'] += len(outcomes)
+        for (kind, reason), count in Counter((outcome.kind, outcome.reason) for outcome in outcomes).items():
+            metrics.add(metric_defs.OBJECTS, name, kind, reason, value=count)
+            if kind == 'copied':
+                sent = sum(o.bytes for o in outcomes if (o.kind, o.reason) == (kind, reason))
+                metrics.add(metric_defs.COPIED, name, value=count)
+                metrics.add(metric_defs.BYTES, name, value=sent)
+                totals.update(copied=count, bytes=sent)
+            elif kind == 'deleted':
+                metrics.add(metric_defs.DELETED, name, value=count)
+                totals.update(deleted=count)
+            elif kind == 'updated':
+                totals.update(updated=count)
 
 
 def write_totals(state: MappingState, ledger: Ledger, statsd: Statsd) -> Counter[str]:
