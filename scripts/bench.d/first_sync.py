@@ -80,19 +80,21 @@ def _ours(rig: Rig, container: str, objects: int, local_reads: str) -> Run:
             last = daemon.wait_for_rows(objects)
     finally:
         daemon.close()
+    counted = requests.since()
     _check(rig, bucket, objects)
     used = [b.since(a) for a, b in zip(first.workers, last.workers, strict=True)]
     return Run(last.rows - first.rows, last.at - first.at, last.main.since(first.main).cpu, sum(u.cpu for u in used),
                last.main.peak, max(u.peak for u in used), first.at - daemon.started,
-               first.cpu, requests.since())
+               first.cpu, counted)
 
 
 def _theirs(rig: Rig, container: str, objects: int) -> Run:
     bucket = rig.bucket()
     requests = Requests(rig.endpoint.metrics_url, bucket)
     done = rig.rclone.sync(container, bucket)
+    counted = requests.since()
     _check(rig, bucket, objects)
-    return Run(objects, done.seconds, done.usage.cpu, 0.0, done.usage.peak, 0, 0.0, 0.0, requests.since())
+    return Run(objects, done.seconds, done.usage.cpu, 0.0, done.usage.peak, 0, 0.0, 0.0, counted)
 
 
 def _check(rig: Rig, bucket: str, objects: int) -> None:
