@@ -20,6 +20,7 @@ from s3_sync import metric_defs
 from s3_sync.channel import Mode, Rows
 from s3_sync.clock import Clock
 from s3_sync.config import Mapping as SyncMapping
+from s3_sync.delete_guard import HELD, DeleteGuard
 from s3_sync.engine.outcomes import Outcome
 from s3_sync.errors import LedgerError
 from s3_sync.ledger import Ledger, Work
@@ -107,9 +108,9 @@ class SyncContainer(RowHandler):
         self._in_hand: set[str] = set()
         self._rescans: dict[str, _Rescan] = {}
         """Of databases that are compared from row 0."""
-        self._object_count = 0
+        self._object_counts: dict[str, int] = {}
         self._max_row: dict[str, int] = {}
-        self._tombstones_seen = 0
+        self._guard = DeleteGuard(self.mapping)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -144,6 +145,7 @@ class SyncContainer(RowHandler):
             return Progress(kept.own_row, kept.verified_row, kept.share)
         if kept is not None:
             self._rescans[db_id] = _Rescan('look')
+            self._guard.judged(db_id, kept.own_row, kept.verified_row)
         elif ledger.imports_closed or ledger.container_seen(*self._where):
             self._rescans[db_id] = _Rescan('verify')
         return None
@@ -155,11 +157,18 @@ class SyncContainer(RowHandler):
                 self._generation, db_id, account=self.mapping.account, container=self.container,
                 own_row=progress.own_row, verified_row=progress.verified_row, share=progress.share,
                 evaluation=self.mapping.evaluation)
-            if self.mapping.guard_tombstones and progress.own_row >= self._max_row.get(db_id, sys.maxsize):
-                ledger.save_complete_count(*self._where, self._object_count)
-                self._tombstones_seen = 0
+            if self.mapping.guard_tombstones:
+                self._note_pass(db_id, progress)
         except LedgerError as error:
             self._s.on_ledger_error(error)
+
+    def _note_pass(self, db_id: str, progress: Progress) -> None:
+        last = self._max_row.get(db_id, sys.maxsize)
+        if progress.own_row >= last:
+            self._s.ledger.save_complete_count(*self._where, self._object_count)
+            self._guard.passed(own=True)
+        if progress.verified_row >= last:
+            self._guard.passed(own=False)
 
     # -- rows ----------------------------------------------------------------------------
 
@@ -168,22 +177,13 @@ class SyncContainer(RowHandler):
 
     def handle_own(self, db: DatabaseInfo, rows: Sequence[Row], done: Callable[[Row], None]) -> None:
         self._note(db)
+        rows = self._let_through(db, rows, done, own=True)
         rescan = self._rescan(db, rows)
-        if rescan is not None:
-            self._submit(rescan.mode, rows, done)
-            return
-        held = self._held_by_guard(rows)
-        if held:
-            self.state.busy += len(held)
-            self._ended(Rows(self._generation, '', '', 0, 'own', []), done,
-                        [(row, Outcome('permanent', 'mass-delete-guard', 'too many deletions at once: look, then '
-                                       '"1space failures retry" lets them pass')) for row in held])
-            rows = [row for row in rows if row not in held]
-        self._submit('own', rows, done)
+        self._submit(rescan.mode if rescan is not None else 'own', rows, done)
 
     def _rescan(self, db: DatabaseInfo, rows: Sequence[Row]) -> _Rescan | None:
         rescan = self._rescans.get(db.db_id)
-        if rescan is None:
+        if rescan is None or not rows:
             return None
         if rescan.until is None:
             rescan.until = db.max_row
@@ -194,7 +194,21 @@ class SyncContainer(RowHandler):
 
     def handle_others(self, db: DatabaseInfo, rows: Sequence[Row], done: Callable[[Row], None]) -> None:
         self._note(db)
-        self._submit('verify', rows, done)
+        self._submit('verify', self._let_through(db, rows, done, own=False), done)
+
+    def _let_through(self, db: DatabaseInfo, rows: Sequence[Row], done: Callable[[Row], None], *,
+                     own: bool) -> Sequence[Row]:
+        """``rows`` without those that the mass-delete guard holds; these are listed."""
+        held = self._guard.held(db, rows, self._known_count, own=own)
+        if not held:
+            return rows
+        self.state.busy += len(held)
+        self._ended(Rows(self._generation, '', '', 0, 'own', []), done, [(row, HELD) for row in held])
+        return [row for row in rows if row not in held]
+
+    @property
+    def _known_count(self) -> int | None:
+        return self._s.ledger.complete_count(*self._where) if self.mapping.guard_tombstones else None
 
     def handle_container_info(self, info: Mapping[str, object], metadata: Mapping[str, str]) -> None:
         """Note what the remote container should have; removed names are brought as ''."""
@@ -228,21 +242,14 @@ class SyncContainer(RowHandler):
         message = Rows(self._generation, self.mapping.account, self.container, self._object_count, mode, [])
         self._s.dispatch.submit(message, rows, lambda results: self._ended(message, done, results))
 
-    def _note(self, db: DatabaseInfo) -> None:
-        self._object_count = db.object_count
-        self._max_row[db.db_id] = db.max_row
+    @property
+    def _object_count(self) -> int:
+        """Of the databases seen here, all of the container's shards on this node among them."""
+        return sum(self._object_counts.values())
 
-    def _held_by_guard(self, rows: Sequence[Row]) -> list[Row]:
-        """Tombstones that ``guard_tombstones`` keeps back (semantics 6.5)."""
-        if not self.mapping.guard_tombstones:
-            return []
-        deleted = [row for row in rows if row.deleted]
-        self._tombstones_seen += len(deleted)
-        known = self._s.ledger.complete_count(*self._where)
-        # Before the first complete pass there is nothing at the remote that could be lost.
-        too_many = (known is not None and self._tombstones_seen > self.mapping.max_delete_count
-                    and self._tombstones_seen > self.mapping.max_delete_fraction * known)
-        return deleted if too_many else []
+    def _note(self, db: DatabaseInfo) -> None:
+        self._object_counts[db.db_id] = db.object_count
+        self._max_row[db.db_id] = db.max_row
 
     # -- outcomes ------------------------------------------------------------------------
 

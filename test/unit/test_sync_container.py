@@ -96,3 +96,44 @@ def test_another_database_of_a_known_container_is_compared_with_a_listing(make: 
     assert again.load_progress('two') is None
     again.handle_own(db('two', 6), ROWS, ignore)
     assert submitted.modes == [('verify', [row.name for row in ROWS])]
+
+
+# -- the mass-delete guard ------------------------------------------------------------------
+
+
+def tombstones(first: int, last: int) -> list[Row]:
+    return [Row(i, f'o{i}', '1600000000.00000', 0, '', '', True, 0) for i in range(first, last + 1)]
+
+
+def third(db_id: str, max_row: int) -> DatabaseInfo:
+    """The database of one of three nodes, of a container with 30 objects."""
+    return DatabaseInfo(db_id, 'AUTH_a', 'c', 'AUTH_a', 'c', '', 'd', (1,), 3, True, False, False, max_row, 30)
+
+
+GUARDED = {'guard_tombstones': True, 'max_delete_count': 2, 'max_delete_fraction': 0.5}
+
+
+def test_a_mass_delete_is_held_by_its_owner_and_by_those_who_verify(make: Make) -> None:
+    handler, submitted = make(mapping(**GUARDED))
+    ended: list[str] = []
+    handler.handle_own(third('one', 30), ROWS, ignore)
+    handler.save_progress('one', Progress(30, 30, '1/3'))
+    handler.handle_own(third('one', 36), tombstones(31, 35), lambda row: ended.append(row.name))
+    assert submitted.modes[1:] == [('own', [f'o{i}' for i in range(31, 36)])]  # half of its ten
+    handler.handle_own(third('one', 37), [*tombstones(36, 36), *ROWS[:1]], lambda row: ended.append(row.name))
+    assert submitted.modes[2:] == [('own', ['o1'])] and ended == ['o36']
+    handler.handle_others(third('one', 60), [*tombstones(38, 48), *ROWS[:1]], lambda row: ended.append(row.name))
+    assert submitted.modes[3:] == [('verify', ['o1'])]  # more than half of the others' twenty
+    assert ended == ['o36', *(f'o{i}' for i in range(38, 49))]
+
+
+def test_tombstones_that_were_let_through_once_are_not_counted_when_settings_change(make: Make) -> None:
+    handler, _ = make(mapping(**GUARDED))
+    handler.load_progress('one')
+    handler.handle_own(third('one', 30), ROWS, ignore)
+    handler.save_progress('one', Progress(30, 30, '1/3'))
+    changed, submitted = make(mapping(**GUARDED, propagate_expiration=True))
+    changed.load_progress('one')
+    changed.handle_own(third('one', 40), tombstones(1, 30), ignore)
+    changed.handle_own(third('one', 40), tombstones(31, 40), ignore)
+    assert submitted.modes == [('look', [f'o{i}' for i in range(1, 31)])]
