@@ -7,7 +7,8 @@ from s3_sync import errors
 
 Kind = Literal['copied', 'updated', 'deleted', 'same', 'excluded', 'deferred', 'failed', 'permanent']
 
-REMOTE_WIDE = frozenset({'connection', 'throttled', 'forbidden', 'bucket-not-found', 'remote-5xx'})
+REMOTE_WIDE = frozenset({'connection', 'throttled', 'forbidden', 'bucket-not-found', 'remote-5xx', 'login',
+                         'clock-skew', 'storage-full'})
 """Reasons that, when every row meets them, mean the remote and not the rows."""
 CLUSTER_WIDE = frozenset({'source-unavailable'})
 """The same for this cluster's side."""
@@ -42,11 +43,11 @@ def outcome_of_error(error: Exception, now: float) -> Outcome:
             return Outcome('permanent', error.reason, detail)
         case errors.SourceError():
             return Outcome('failed', error.reason, detail)
-        case errors.PermanentError():
+        case errors.PermanentError() if error.reason not in REMOTE_WIDE:  # what is the remote's may be mended there
             return Outcome('permanent', error.reason, detail)
         case errors.TemporaryError():
             reason = error.reason
-            if reason == errors.TemporaryError.reason and (error.status or 0) >= 500:
+            if reason in (errors.TemporaryError.reason, 'server-error') and (error.status or 0) >= 500:
                 reason = 'remote-5xx'
             return Outcome('failed', reason, detail, due=now + error.retry_after if error.retry_after else 0.0)
         case errors.Error():

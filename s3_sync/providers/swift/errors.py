@@ -26,7 +26,7 @@ from s3_sync.timestamps import http_date_seconds
 MAX_TEXT = 200
 _THROTTLED = frozenset({429, 498, 503})
 """498 is what the rate limiter of older proxies answers."""
-_TEMPORARY = {408: 'timeout', 409: 'conflict', 425: 'timeout', 499: 'connection', 507: 'full'}
+_TEMPORARY = {408: 'timeout', 409: 'conflict', 425: 'timeout', 499: 'connection', 507: 'storage-full'}
 """409: a newer version is on its way, or a container is being deleted; a later try meets a settled state."""
 
 

@@ -69,7 +69,8 @@ def make() -> Iterator[Make]:
     (408, TemporaryError, 'timeout'), (409, TemporaryError, 'conflict'), (412, PreconditionFailed, None),
     (413, LimitExceeded, 'too-large'), (422, ChecksumMismatch, 'checksum'), (429, Throttled, 'throttled'),
     (498, Throttled, 'throttled'), (500, TemporaryError, 'server-error'), (503, Throttled, 'throttled'),
-    (507, TemporaryError, 'full'), (404, BucketNotFound, 'bucket-not-found'), (202, TemporaryError, 'conflict')])
+    (507, TemporaryError, 'storage-full'), (404, BucketNotFound, 'bucket-not-found'),
+    (202, TemporaryError, 'conflict')])
 def test_every_status_of_a_put_has_its_meaning(make: Make, status: int, kind: type[ProviderError],
                                                reason: str | None) -> None:
     provider, _ = make(lambda seen: Reply(status, body=b'<html><h1>Oh</h1><p>no &amp; no</p></html>'))
