@@ -22,7 +22,15 @@ from s3_sync.engine.decide import (
 )
 from s3_sync.engine.outcomes import Outcome, outcome_of_error
 from s3_sync.engine.select import Selector
-from s3_sync.errors import BucketNotFound, NotFound, PreconditionFailed, ProviderError, SourceGone, Unsupported
+from s3_sync.errors import (
+    BucketNotFound,
+    NotFound,
+    PreconditionFailed,
+    ProviderError,
+    SourceGone,
+    SourceUnavailable,
+    Unsupported,
+)
 from s3_sync.local.source import Source, SourceObject
 from s3_sync.types import Condition, ObjectMeta, ObjectRow
 
@@ -159,11 +167,26 @@ class Applier:
                 action = decide_delete(row, self._look(row.name), propagate=True)
             if isinstance(action, Nothing):
                 return Outcome('same', action.reason)
-            if self.source.superseded(row):
-                return Outcome('same', 'superseded')
+            return self._superseded(row)
         except Exception as error:
             return self._failed(row, error)
         return None
+
+    def _superseded(self, row: ObjectRow) -> Outcome | None:
+        """Whether a newer version lives (semantics 2.4).
+
+        While a replica is down that cannot be told here. A remote copy that says
+        it is older than the tombstone may go all the same: whatever came since
+        has a row of its own, and is not at the remote yet.
+        """
+        try:
+            return Outcome('same', 'superseded') if self.source.superseded(row) else None
+        except SourceUnavailable:
+            remote = self._look(row.name)
+            if remote is not None and remote.data_time is None:
+                raise
+            action = decide_delete(row, remote, propagate=True)
+            return Outcome('same', action.reason) if isinstance(action, Nothing) else None
 
     def _deleted(self, row: ObjectRow, error: Exception | None) -> Outcome:
         return Outcome('deleted') if error is None else self._failed(row, error)

@@ -204,12 +204,17 @@ def test_a_newer_put_since_the_tombstone_keeps_the_remote(bench: Bench) -> None:
     assert bench.remote() == b'one'
 
 
-def test_nothing_is_deleted_while_it_cannot_be_told_whether_a_newer_version_exists(bench: Bench) -> None:
-    bench.applier.handle(bench.source.put('o', b'one', 1000))
-    tombstone = bench.source.delete('o', 1001)
+def test_with_a_replica_down_only_what_says_it_is_older_than_the_tombstone_is_deleted(bench: Bench) -> None:
+    for name in ('older', 'newer', 'untold'):
+        bench.applier.handle(bench.source.put(name, name.encode(), 1000))
+    bench.applier.handle(bench.source.put('newer', b'newest', 1002))
+    bench.memory.put_object('untold', BytesBody(b'somebody'), ObjectMeta('untold', 8))
     bench.source.unreachable = True
-    assert bench.applier.delete([tombstone])[0].kind == 'failed'
-    assert bench.holds()
+    rows = [bench.source.delete(name, 1001) for name in ('older', 'newer', 'untold', 'absent')]
+    outcomes = bench.applier.delete(rows)
+    assert [(o.kind, o.reason) for o in outcomes] == [
+        ('deleted', ''), ('same', 'remote-newer'), ('failed', 'source-unavailable'), ('same', 'already-gone')]
+    assert not bench.holds('older') and bench.remote('newer') == b'newest' and bench.holds('untold')
 
 
 def test_one_failing_delete_does_not_hold_the_others(bench: Bench) -> None:
