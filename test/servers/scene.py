@@ -124,10 +124,10 @@ def runs(pid: int) -> bool:
 
 
 def pointers(daemon: SyncDaemon) -> list[int]:
-    """How far the ledger says this node's own rows are done, one number for each container database."""
+    """How far the ledger says all rows are done, one number for each container database."""
     with daemon.ledger() as ledger:
         generations = [row.generation for row in ledger.generations()]
-        return [row.own_row for generation in generations for row in ledger.all_progress(generation)]
+        return [row.verified_row for generation in generations for row in ledger.all_progress(generation)]
 
 
 def waiting(daemon: SyncDaemon) -> dict[str, tuple[str, str]]:
