@@ -186,6 +186,23 @@ class WorkPart(ControlPart, LedgerPart):
             'SELECT min(next_due) FROM place WHERE generation = ? AND next_due IS NOT NULL', (generation,))[0]
         return found
 
+    def mend_due_times(self) -> int:
+        """After the clock was set back: failures noted in what is now the future are due now. Returns how many.
+
+        Deferred work is due at times of its own, which no clock of ours has made.
+        """
+        now = self._clock.now()
+        failed = KINDS.index('failed')
+        with self.transaction():
+            touched = self._database.query(
+                'SELECT DISTINCT generation, account, container FROM work JOIN place ON place.id = work.place '
+                'WHERE kind = ? AND work.updated > ?', (failed, now))
+            mended = self._database.write(
+                'UPDATE work SET due = ?1, updated = ?1 WHERE kind = ?2 AND updated > ?1', (now, failed)).rowcount
+            for key in touched:
+                self._places.changed(self._places.need(*key), failed, failed)
+        return mended
+
     # -- for operators ---------------------------------------------------------------
 
     def counts(self, generation: str | None = None) -> dict[tuple[str, Kind], int]:
