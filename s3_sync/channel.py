@@ -31,6 +31,12 @@ class Configure(NamedTuple):
     """Endpoint label to (create-only, overwrite) as probed by the main process."""
 
 
+class Learned(NamedTuple):
+    """What endpoints honour on PUT, as in ``Configure``: one more was asked."""
+
+    conditional_put: dict[str, tuple[bool, bool]]
+
+
 class Rows(NamedTuple):
     """Work on rows of one container for one mapping. Tokens come back with the outcomes."""
 

@@ -31,6 +31,8 @@ DRAIN_SECONDS = 15.0
 """How long a reload waits for objects under way: it takes effect within 30 s of the change (DESIGN 9)."""
 STUCK_SECONDS = 2.0
 """``--once`` gives up on a remote that does not work after this long without anything else to do."""
+FIRST_POLL_SECONDS = 1.0
+"""How long the first poll waits for endpoints that are asked for the first time."""
 NAMED_FAILURES = 20
 """Failures that ``--once`` names on standard error; all of them are in ``1space failures list``."""
 
@@ -116,6 +118,7 @@ class Daemon:
             self._progress.end(session.standing)
 
     def _once(self, session: Session) -> None:
+        self._wait_until(lambda: not session.probes.busy)
         for generation in session.states:
             session.retry_due(generation, sys.maxsize)
         report = session.crawler.run_once(until=self._stuck_for(session, STUCK_SECONDS))
@@ -143,6 +146,9 @@ class Daemon:
         return stuck
 
     def _until_reload(self, session: Session) -> None:
+        # Mappings whose endpoint is still being asked would have to wait for the second poll.
+        begun = self._clock.monotonic()
+        self._wait_until(lambda: not session.probes.busy or self._clock.monotonic() - begun > FIRST_POLL_SECONDS)
         while not self._ending and not self._replaced:
             started = self._clock.monotonic()
             session.crawler.poll()

@@ -107,6 +107,11 @@ class ProviderCache:
         self.conditional_put[_probe_key(mapping.remote)] = (create_only, conditional_overwrite)
         self._providers.clear()
 
+    def learn(self, conditional_put: Lookup[str, tuple[bool, bool]]) -> None:
+        """What another process has found out since; providers handed out from now on know it."""
+        self.conditional_put = dict(conditional_put)
+        self._providers.clear()
+
     def close(self) -> None:
         """Close the connections: idle ones now, those in use when they come back."""
         for client in self._clients.values():

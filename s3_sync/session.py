@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -16,18 +17,19 @@ from container_crawler.crawler import Crawler, CrawlerSettings
 from container_crawler.handlers import HandlerFactory, RowHandler
 from container_crawler.internal_client import account_listing, make_internal_client
 from s3_sync import metric_defs
-from s3_sync.channel import Configure
+from s3_sync.channel import Configure, Learned
 from s3_sync.clock import Clock
 from s3_sync.concurrency import sleep
 from s3_sync.config import Mapping as SyncMapping
 from s3_sync.config import Settings
 from s3_sync.container_metadata import ContainerMetadata
-from s3_sync.errors import LedgerError, ProviderError
+from s3_sync.endpoint_probes import EndpointProbes
+from s3_sync.errors import LedgerError
 from s3_sync.ledger import Ledger
 from s3_sync.ledger.import_status import StatusImporter
 from s3_sync.metrics import Metrics
 from s3_sync.progress_report import Standing
-from s3_sync.provider_factory import ProviderCache, limit_key, probe_fact
+from s3_sync.provider_factory import ProviderCache, limit_key
 from s3_sync.providers.limit import SharedLimiter
 from s3_sync.remote_health import HELD_FACT, RemoteHealth
 from s3_sync.stats import Statsd
@@ -38,9 +40,9 @@ RETRY_BATCH = 500
 """Due entries of a mapping that are given to the workers at once."""
 TRIAL_ROWS = 5
 """Rows that find out whether a remote works again."""
-PROBE_KEPT_SECONDS = 24 * 3600.0
-"""How long it is believed what an endpoint's probe showed."""
 STOP_SECONDS = 5.0
+CLOCK_STEP_SECONDS = 1.0
+"""Setting the clock back by more than this has failed work looked at; less is waited for."""
 
 
 class Session(HandlerFactory):
@@ -61,12 +63,14 @@ class Session(HandlerFactory):
         for mapping in settings.containers:
             ledger.set_generation(mapping.generation, mapping.name, describe(mapping), mapping.evaluation)
         self._held: dict[str, str] | None = None
+        self._clock_offset = math.inf  # whatever time the failures were noted in: looked at by the first tick
         self._note_pauses()
         self._limiters = {limit_key(m.remote): SharedLimiter.create(
             requests_per_second=m.remote.max_requests_per_second,
             bytes_per_second=m.remote.max_bytes_per_second) for m in settings.containers}
         self._providers = ProviderCache(clock=clock, metrics=metrics, limiters=self._limiters, max_connections=4)
-        self._probe_endpoints()
+        self.probes = EndpointProbes(settings.containers, ledger, self._providers, clock=clock, logger=logger,
+                                     changed=self._probed, on_ledger_error=on_ledger_error)
         self._pool = WorkerPool(settings.processes, self._configuration, metrics=metrics, clock=clock, logger=logger)
         self.metadata = ContainerMetadata(ledger, self._providers.get, clock=clock, logger=logger,
                                           on_ledger_error=on_ledger_error)
@@ -74,6 +78,8 @@ class Session(HandlerFactory):
                                   on_ledger_error=on_ledger_error, metadata_changed=self.metadata.changed,
                                   importer=StatusImporter(ledger, settings.status_dir, settings.containers, logger))
         self.crawler = self._make_crawler()
+        self._note_probes()
+        self.probes.start()
 
     def close(self) -> None:
         """Stop crawling and end the workers; what they have in hand is abandoned, which loses nothing."""
@@ -82,6 +88,7 @@ class Session(HandlerFactory):
         self.crawler.close()  # stores progress, the workers' last outcomes included
         self.flush()
         self.metadata.close()
+        self.probes.close()
         self._providers.close()
         for limiter in self._limiters.values():
             limiter.close()
@@ -142,32 +149,24 @@ class Session(HandlerFactory):
         return Configure(self.settings, {key: limiter.fileno() for key, limiter in self._limiters.items()},
                          self._providers.conditional_put)
 
-    def _probe_endpoints(self) -> None:
-        """Find out what each endpoint honours, once a day; until known, a HEAD goes before every PUT."""
-        for mapping in self.settings.containers:
-            if mapping.remote.protocol != 's3' or mapping.remote.conditional_put != 'auto':
-                continue
-            key = probe_fact(mapping.remote)
-            known = self._ledger.fact(key, PROBE_KEPT_SECONDS)
-            if known is None:
-                try:
-                    provider = self._providers.get(mapping.for_container(mapping.container.strip('/*') or 'probe'))
-                    known = list(provider.probe_conditional_put())
-                    self._ledger.save_fact(key, known)
-                except ProviderError as error:
-                    self._logger.warning('%s: cannot find out whether the remote honours conditional PUT (%s); '
-                                         'asking before each PUT instead', mapping.name, error)
-                    continue
-            self._providers.set_conditional_put(mapping, known[0], known[1])
+    def _probed(self) -> None:
+        """An endpoint has answered its probe, or had its chance to."""
+        self._pool.tell(Learned(self._providers.conditional_put))
+        self._note_probes()
+
+    def _note_probes(self) -> None:
+        for state in self.states.values():
+            state.unprobed = self.probes.awaited(state.mapping)
 
     # -- what comes round ------------------------------------------------------------------
 
     def tick(self) -> None:
         """Twice a second: pauses, due work, remotes on trial, container metadata, numbers."""
         self._note_pauses()
+        self._note_clock()
         counts = self._ledger.counts()
         for generation, state in self.states.items():
-            if not state.paused:
+            if not (state.paused or state.unprobed):
                 if state.health.may_try:
                     self._try_again(state)
                 elif not state.health.tripped:
@@ -184,6 +183,16 @@ class Session(HandlerFactory):
         paused = self._ledger.paused()
         for generation, state in self.states.items():
             state.paused = generation in paused
+
+    def _note_clock(self) -> None:
+        """A clock that was set back must not keep failed work waiting for the time from which it came."""
+        offset = self._clock.now() - self._clock.monotonic()
+        if self._clock_offset - offset > CLOCK_STEP_SECONDS:
+            mended = self._ledger.mend_due_times()
+            if mended:
+                self._logger.warning('the clock was set back: %d failures are tried again now', mended)
+            self._clock_offset = offset
+        self._clock_offset = max(self._clock_offset, offset)
 
     def _tell_held(self) -> None:
         held = {generation: state.health.reason for generation, state in self.states.items() if state.health.tripped}

@@ -52,6 +52,8 @@ class MappingState:
     mapping: SyncMapping
     health: RemoteHealth
     paused: bool = False
+    unprobed: bool = False
+    """Its endpoint is being asked what it honours."""
     busy: int = 0
     """Rows in the workers' hands."""
     waiting: set[SyncContainer] = field(default_factory=set)
@@ -173,7 +175,7 @@ class SyncContainer(RowHandler):
     # -- rows ----------------------------------------------------------------------------
 
     def ready(self) -> bool:
-        return not (self.state.paused or self.state.health.tripped or self._waiting)
+        return not (self.state.paused or self.state.unprobed or self.state.health.tripped or self._waiting)
 
     def handle_own(self, db: DatabaseInfo, rows: Sequence[Row], done: Callable[[Row], None]) -> None:
         self._note(db)

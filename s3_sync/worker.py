@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from container_crawler.swift_dir import load_swift_dir
-from s3_sync.channel import Channel, Configure, Counted, Logged, Outcomes, Rows
+from s3_sync.channel import Channel, Configure, Counted, Learned, Logged, Outcomes, Rows
 from s3_sync.clock import SystemClock
 from s3_sync.concurrency import Event, Semaphore, sleep, spawn
 from s3_sync.config import Mapping
@@ -128,6 +128,8 @@ class Worker:
                 match message:
                     case Configure():
                         self._configure(message)  # comes first, and once: a new configuration has new workers
+                    case Learned():
+                        self._learn(message)
                     case Rows():
                         self._accept(message)
         except EOFError:
@@ -146,6 +148,11 @@ class Worker:
         self._mappings = {m.generation: m for m in settings.containers}
         for _ in range(settings.workers):
             spawn(self._work_forever)
+
+    def _learn(self, message: Learned) -> None:
+        assert self._providers is not None
+        self._providers.learn(message.conditional_put)
+        self._appliers.clear()  # rows under way keep theirs, which ask more often and are right all the same
 
     def _work_forever(self) -> None:
         while True:

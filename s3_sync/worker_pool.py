@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from container_crawler.rows import Row
 from container_crawler.shares import process_share
-from s3_sync.channel import Channel, Configure, Counted, Logged, Mode, Outcomes, Rows
+from s3_sync.channel import Channel, Configure, Counted, Learned, Logged, Mode, Outcomes, Rows
 from s3_sync.clock import Clock
 from s3_sync.concurrency import GreenThread, Semaphore, sleep, spawn
 from s3_sync.engine.outcomes import Outcome
@@ -91,6 +91,11 @@ class WorkerPool:
     def _send(self, worker: Process, message: object) -> None:
         with worker.lock, contextlib.suppress(OSError):  # a dead worker is noticed, and replaced, by its listener
             worker.channel.send(message)
+
+    def tell(self, message: Learned) -> None:
+        """Every worker that lives now; those that start later are configured with it."""
+        for worker in self._workers:
+            self._send(worker, message)
 
     # -- life ----------------------------------------------------------------------------
 
