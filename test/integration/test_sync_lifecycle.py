@@ -17,7 +17,7 @@ from s3_sync.config import load
 from s3_sync.ledger.ledger import FILE_NAME
 from s3_sync.trial.s3_endpoint import S3Endpoint
 from s3_sync.trial.swift_cluster import SwiftCluster
-from test.servers.fault_proxy import LoseAnswer, Stall
+from test.servers.fault_proxy import Answer, LoseAnswer, Stall
 from test.servers.scene import Scene, main_pid, pointers, runs, waiting, worker_pids
 from test.servers.sync_daemon import SyncDaemon, eventually
 
@@ -131,6 +131,30 @@ def test_told_to_stop_it_waits_neither_for_a_stalled_upload_nor_for_hung_workers
     scene.proxy.clear()
     sync.once()
     assert 'stalled' in scene.remote_names() and scene.stored == {'stalled': 1}
+
+
+def test_an_endpoint_that_hangs_at_the_start_delays_neither_others_nor_the_end(
+        scene: Scene, swift: SwiftCluster, s3: S3Endpoint, fresh_name: Callable[[str], str]) -> None:
+    with Scene(swift, s3, fresh_name('container'), scene.bucket) as hung:
+        stalled = hung.proxy.fail(Stall(FOREVER), times=None)
+        scene.put('one')
+        hung.put('two')
+        sync = scene.daemon()
+        sync.configure([hung.mapping(), scene.mapping()])
+        sync.start()
+        scene.arrived({'one'})
+        assert stalled.hits and hung.data_puts == []
+        assert sync.stop() == 0
+
+
+def test_an_endpoint_that_could_not_be_asked_at_the_start_gets_its_objects_all_the_same(scene: Scene) -> None:
+    probe = scene.proxy.fail(Answer(500), method='PUT', path=r'/\.1space/', times=None)
+    scene.put('one')
+    sync = scene.daemon()
+    said = sync.once()
+    assert probe.hits and 'cannot find out whether the remote honours conditional PUT' in said
+    assert scene.remote_names() == {'one'}
+    assert scene.proxy.count('HEAD', scene.path('one')) == 1
 
 
 # -- reload -----------------------------------------------------------------------------------
