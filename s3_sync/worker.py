@@ -157,7 +157,13 @@ class Worker:
     def _work_forever(self) -> None:
         while True:
             job = self._queue.get()
-            job()
+            try:
+                job()
+            except Exception:
+                # Its rows would never be heard of again. A new process gets them, twice at most.
+                self._logger.exception('unexpected error')
+                self._report()
+                os._exit(1)
 
     # -- rows ----------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from swiftclient import Connection
 
-from s3_sync.trial.s3_endpoint import S3Endpoint
+from s3_sync.trial.s3_endpoint import MotoEndpoint, S3Endpoint
 from s3_sync.trial.swift_cluster import SwiftCluster
 from s3_sync.wire.keys import KeyScheme
 from test.servers.fault_proxy import FaultProxy, Request
@@ -19,7 +19,7 @@ from test.servers.sync_daemon import SyncDaemon, eventually, s3_mapping
 class Scene:
     """A context manager; daemons that it made are killed at its end."""
 
-    def __init__(self, swift: SwiftCluster, s3: S3Endpoint, container: str, bucket: str) -> None:
+    def __init__(self, swift: SwiftCluster, s3: S3Endpoint | MotoEndpoint, container: str, bucket: str) -> None:
         self.swift, self.s3, self.container, self.bucket = swift, s3, container, bucket
         self.scheme = KeyScheme('AUTH_test', container, None)
         self._stack = ExitStack()
@@ -35,6 +35,11 @@ class Scene:
 
     def __exit__(self, *exc_info: object) -> None:
         self._stack.close()
+
+    @property
+    def server(self) -> str:
+        """What the store calls itself in its answers."""
+        return str(self._client.list_buckets()['ResponseMetadata']['HTTPHeaders']['server'])
 
     # -- the daemon -------------------------------------------------------------------------
 
