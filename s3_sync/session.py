@@ -199,6 +199,13 @@ class Session(HandlerFactory):
         if held != self._held:
             self._ledger.save_fact(HELD_FACT, held)
             self._held = held
+        for state in self.states.values():
+            if state.health.tripped and not state.held_told:
+                self._logger.error('%s: held, its rows wait: %s', state.mapping.name, state.health.reason)
+                state.held_told = True
+            elif state.held_told and not state.health.reason:
+                self._logger.info('%s: works again', state.mapping.name)
+                state.held_told = False
 
     def flush(self) -> None:
         """Write down what was counted."""

@@ -54,6 +54,8 @@ class MappingState:
     paused: bool = False
     unprobed: bool = False
     """Its endpoint is being asked what it honours."""
+    held_told: bool = False
+    """Whether the log says that it is held; trials in between are not told of."""
     busy: int = 0
     """Rows in the workers' hands."""
     waiting: set[SyncContainer] = field(default_factory=set)

@@ -143,6 +143,7 @@ def test_a_remote_that_fails_everything_is_held_without_running_ahead_and_recove
     eventually(lambda: not held(sync) and not waiting(sync), 'nothing held or failed any more')
     assert sync.stop() == 0
     assert max(scene.stored.values()) == 1
+    assert (sync.said.count('held, its rows wait: the remote does not work'), sync.said.count('works again')) == (1, 1)
 
 
 def test_once_names_a_remote_that_cannot_be_reached_and_loses_nothing(
