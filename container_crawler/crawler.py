@@ -216,6 +216,11 @@ class Crawler:
                    for folder in self._folders.values() for db in folder.databases.values())
 
     @property
+    def idle(self) -> int:
+        """Databases with nothing left to do, of those that are remembered."""
+        return len(self._idle)
+
+    @property
     def active(self) -> int:
         """Databases with something left to do."""
         return len(self._folders)

@@ -21,6 +21,8 @@ from s3_sync.ledger import Ledger
 from s3_sync.sync_container import SyncContainer
 
 RETRY_SECONDS = 60.0
+NOTED_AT_ONCE = 200
+"""Containers in one transaction of the ledger; what a crash keeps from being noted is brought again."""
 
 Key = tuple[str, str]
 """Generation and container."""
@@ -75,17 +77,27 @@ class ContainerMetadata:
             thread.kill()
 
     def _bring_all(self, generation: str) -> None:
+        brought: dict[tuple[str, str, str], str] = {}
         try:
             for key in [key for key in self._due if key[0] == generation]:
                 due = self._due.get(key)
                 if due is not None and due.at <= self._clock.monotonic() and due.container.ready():
-                    self._bring_one(key)
+                    self._bring_one(key, brought)
+                if len(brought) >= NOTED_AT_ONCE:
+                    self._note(brought)
+            self._note(brought)
         except LedgerError as error:
             self._on_ledger_error(error)
         finally:
             del self._threads[generation]
 
-    def _bring_one(self, key: Key) -> None:
+    def _note(self, brought: dict[tuple[str, str, str], str]) -> None:
+        with self._ledger.transaction():
+            for where, digest in brought.items():
+                self._ledger.save_metadata_hash(*where, digest)
+        brought.clear()
+
+    def _bring_one(self, key: Key, brought: dict[tuple[str, str, str], str]) -> None:
         # Out of the list first: it may change again while the remote is asked.
         due = self._due.pop(key)
         mapping = due.container.mapping
@@ -100,7 +112,7 @@ class ContainerMetadata:
             again = _Due(due.container, due.headers, self._clock.monotonic() + RETRY_SECONDS, str(error))
             self._due.setdefault(key, again)
         else:
-            self._ledger.save_metadata_hash(*where, digest)
+            brought[where] = digest
 
 
 def container_digest(mapping: SyncMapping, headers: Mapping[str, str]) -> str:

@@ -36,7 +36,8 @@ LAG = MetricDef('onespace_lag_seconds', 'gauge', ('mapping',),
 LEDGER = MetricDef('onespace_ledger_entries', 'gauge', ('mapping', 'kind'),
                    'Entries of the ledger: deferred, failed, permanent.')
 POLL_SECONDS = MetricDef('onespace_poll_seconds', 'histogram', (), 'Seconds that one look at all containers took.')
-IDLE = MetricDef('onespace_containers', 'gauge', ('state',), 'Container databases seen by the last poll: idle, active.')
+DATABASES = MetricDef('onespace_container_databases', 'gauge', ('state',),
+                      'Container databases of this node: idle (nothing to do), active.')
 PAUSED = MetricDef('onespace_mapping_paused', 'gauge', ('mapping',), '1 while an operator has paused the mapping.')
 REMOTE_HELD = MetricDef('onespace_remote_held', 'gauge', ('mapping',),
                         '1 while the mapping waits because its remote does not work.')

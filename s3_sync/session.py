@@ -174,6 +174,8 @@ class Session(HandlerFactory):
                         container.resume_waiting()
                     self.retry_due(generation, RETRY_BATCH)
             self._show(state, counts)
+        self._metrics.set(metric_defs.DATABASES, 'idle', value=self.crawler.idle)
+        self._metrics.set(metric_defs.DATABASES, 'active', value=self.crawler.active)
         self._tell_held()
         self.metadata.bring()
         self.flush()
