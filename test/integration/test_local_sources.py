@@ -335,7 +335,7 @@ def test_a_node_that_is_down_is_made_up_for(world: World, without_node: Callable
 
 def test_an_expired_object_is_gone_for_every_source(world: World) -> None:
     c = world.container('expired')
-    world.client.put_object(c, 'o', b'x', headers={'X-Delete-After': '1'})
+    world.client.put_object(c, 'o', b'x', headers={'X-Delete-After': '3600'})
     row = world.row(c, 'o')
     deadline = world.chain.open(row).meta.delete_at
     clock = FakeClock(float(deadline))

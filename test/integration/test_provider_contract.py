@@ -96,15 +96,13 @@ def keystone_member(keystone: Keystone, swift_keystone: SwiftCluster) -> Project
 
 
 class OnS3(ProviderContract):
-    """How a provider for an S3 endpoint is built; subclasses say where that is."""
+    """How a provider for an S3 endpoint is built.
+
+    Fixture ``endpoint`` of the subclasses: keys of the remote, and what makes a bucket there.
+    """
 
     delete_tells = False
     longest_name = 1024 - len('ffffff/AUTH_local/source/')
-
-    @pytest.fixture
-    def endpoint(self) -> tuple[dict[str, Any], Callable[[str], object]]:
-        """Keys of the remote, and what makes a bucket there."""
-        raise NotImplementedError
 
     @pytest.fixture
     def build(self, endpoint: tuple[dict[str, Any], Callable[[str], object]]) -> Build:
