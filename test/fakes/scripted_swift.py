@@ -1,6 +1,7 @@
 """An HTTP server that answers as a script says, to see how the Swift provider takes what no healthy cluster answers."""
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,8 @@ class ScriptedSwift:
         self.script = script
         self.seen: list[Seen] = []
         self.logins = 0
+        self.v2_logins: list[dict[str, object]] = []
+        """What was sent to Identity v2."""
         self.valid_token = ''
         self.token_seconds: int | None = None
         self.login_reply: Reply | None = None
@@ -83,6 +86,8 @@ class ScriptedSwift:
             return Reply(200, body=self.info)
         if seen.path == '/auth/v1.0':
             return self._log_in()
+        if seen.path == '/v2.0/tokens':
+            return self._log_in_by_v2(json.loads(seen.body))
         with self._lock:
             self.seen.append(seen)
         if seen.headers.get('x-auth-token') != self.valid_token:
@@ -99,6 +104,19 @@ class ScriptedSwift:
         if self.token_seconds is not None:
             headers['X-Auth-Token-Expires'] = str(self.token_seconds)
         return Reply(200, headers)
+
+    def _log_in_by_v2(self, asked: dict[str, dict[str, object]]) -> Reply:
+        """Keystone's Identity API v2, which no Keystone of today serves any more (format: its API reference)."""
+        with self._lock:
+            self.logins += 1
+            self.v2_logins.append(asked['auth'])
+            self.valid_token = f'token-{self.logins}'
+        tenant = {'id': 'abc', 'name': asked['auth']['tenantName']}
+        endpoint = {'publicURL': f'{self.url}/v1/AUTH_abc', 'internalURL': 'http://127.0.0.1:9/', 'region': 'one'}
+        return Reply(200, {'Content-Type': 'application/json'}, json.dumps({'access': {
+            'token': {'id': self.valid_token, 'expires': '2099-01-01T00:00:00Z', 'tenant': tenant},
+            'serviceCatalog': [{'type': 'object-store', 'name': 'swift', 'endpoints': [endpoint]}],
+            'user': {'id': 'u', 'name': 'tester', 'username': 'tester', 'roles': []}}}).encode())
 
     def __enter__(self) -> ScriptedSwift:
         self._thread.start()
