@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,7 +34,7 @@ def swift_mapping(cluster: SwiftCluster, container: str, bucket: str, **keys: ob
 
 
 class SyncDaemon:
-    """One node's daemon with a status folder of its own. ``close`` stops what runs."""
+    """One node's daemon with a status folder of its own. ``close`` stops what runs and removes it."""
 
     def __init__(self, cluster: SwiftCluster, mappings: Sequence[Mapping[str, object]], *, node: int = 0,
                  **settings: object) -> None:
@@ -81,6 +82,7 @@ class SyncDaemon:
     def close(self) -> None:
         if self.process is not None:
             self._end(signal.SIGKILL)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _end(self, signum: int) -> int:
         assert self.process is not None
