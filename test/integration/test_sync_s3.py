@@ -23,7 +23,7 @@ def daemon(swift: SwiftCluster, s3: S3Endpoint, container: str, bucket: str) -> 
     made: list[SyncDaemon] = []
 
     def make(**keys: object) -> SyncDaemon:
-        made.append(SyncDaemon(swift, [s3_mapping(s3, container, bucket, **keys)]))
+        made.append(SyncDaemon(swift, [s3_mapping(s3, container, bucket, **keys)], processes=2))
         return made[-1]
     yield make
     for one in made:

@@ -43,7 +43,7 @@ class SyncDaemon:
         self.status_dir.mkdir()
         self.config_file = self.folder / 'sync.json'
         self.log = self.folder / 'log'
-        self._base = {**cluster.daemon_config(node, self.status_dir), 'processes': 2, 'poll_interval': 0.3,
+        self._base = {**cluster.daemon_config(node, self.status_dir), 'processes': 1, 'poll_interval': 0.3,
                       'verification_slack': 0, **settings}
         self.configure(mappings)
         self.process: subprocess.Popen[bytes] | None = None
