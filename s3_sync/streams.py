@@ -94,14 +94,3 @@ class StreamBody:
         close = getattr(source, 'close', None)
         if close is not None:
             close()
-
-
-def read_all(chunks: Iterable[bytes], limit: int) -> bytes:
-    """Join chunks; SourceUnavailable when there are more than ``limit`` bytes."""
-    parts, seen = [], 0
-    for chunk in chunks:
-        seen += len(chunk)
-        if seen > limit:
-            raise SourceUnavailable(f'more than {limit} bytes')
-        parts.append(chunk)
-    return b''.join(parts)

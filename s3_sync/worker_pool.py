@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from container_crawler.rows import Row
 from container_crawler.shares import process_share
-from s3_sync.channel import Channel, Configure, Counted, Learned, Logged, Mode, Outcomes, Rows
+from s3_sync.channel import Channel, Configure, Counted, Learned, Logged, Outcomes, Rows
 from s3_sync.clock import Clock
 from s3_sync.concurrency import GreenThread, Semaphore, sleep, spawn
 from s3_sync.engine.outcomes import Outcome
@@ -177,8 +177,3 @@ class WorkerPool:
                 again.setdefault(id(job.message), []).append(job)
         for jobs in again.values():
             self._hand_out(dead.index, jobs)
-
-
-def rows_message(generation: str, account: str, container: str, object_count: int, mode: Mode) -> Rows:
-    """A message to ``WorkerPool.submit``, tasks still empty."""
-    return Rows(generation, account, container, object_count, mode, [])

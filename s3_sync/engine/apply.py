@@ -170,7 +170,6 @@ class Applier:
             return self._superseded(row)
         except Exception as error:
             return self._failed(row, error)
-        return None
 
     def _superseded(self, row: ObjectRow) -> Outcome | None:
         """Whether a newer version lives (semantics 2.4).

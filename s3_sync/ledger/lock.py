@@ -56,12 +56,6 @@ class NodeLock:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
-    def disown(self) -> None:
-        """In a forked worker: close the inherited descriptor, the daemon keeps the lock."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
-
     def __enter__(self) -> NodeLock:
         return self
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from s3_sync.errors import ConnectionFailed, SourceUnavailable
+from s3_sync.timestamps import http_date_seconds
 from s3_sync.wire.swift_headers import text_of_header
 
 READ_BYTES = 64 * 1024
@@ -272,3 +273,12 @@ class Response:
         if conn is not None:  # may run anywhere, so no lock may be taken here
             conn.close()
             self._forgotten()
+
+
+def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:
+    """How long the remote asks to wait: seconds, or an HTTP date seen from ``now``. None: it asks nothing."""
+    text = headers.get('retry-after', '').strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    when = http_date_seconds(text)
+    return None if when is None else max(0.0, when - now)

@@ -63,12 +63,6 @@ class SharedLimiter:
     def fileno(self) -> int:
         return self._fd
 
-    def set_rates(self, *, requests_per_second: float | None, bytes_per_second: float | None) -> None:
-        """New rates, for every process at once."""
-        def change(state: list[float]) -> None:
-            state[:2] = requests_per_second or math.inf, bytes_per_second or math.inf
-        self._change(change)
-
     @property
     def limits_anything(self) -> bool:
         """False: neither rate is limited, and no request need ask."""

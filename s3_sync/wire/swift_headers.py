@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import unquote
 
 from s3_sync.timestamps import http_date_seconds, parse_timestamp
 from s3_sync.types import CONTENT_HEADERS, LargeObject, ObjectMeta
@@ -88,9 +87,3 @@ def provenance_metadata(meta: ObjectMeta) -> dict[str, str]:
 def is_encrypted(headers: Mapping[str, str]) -> bool:
     """Whether lower-case backend headers or xattr names show Swift's encryption at rest."""
     return any(k.startswith(CRYPTO_PREFIXES) for k in headers)
-
-
-def dlo_prefix(header: str) -> tuple[str, str]:
-    """Container and prefix of X-Object-Manifest, which Swift's dlo unquotes."""
-    container, _, prefix = unquote(header).lstrip('/').partition('/')
-    return container, prefix

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 from s3_sync.clock import Clock
 from s3_sync.errors import ConnectionFailed, ProviderError, SourceUnavailable
-from s3_sync.providers.http import BUFFERED_BODY_BYTES, Response
+from s3_sync.providers.http import BUFFERED_BODY_BYTES, Response, retry_after_seconds
 from s3_sync.providers.s3 import xml
 from s3_sync.providers.s3.credentials import CredentialSource
 from s3_sync.providers.s3.endpoint import Endpoint
-from s3_sync.providers.s3.errors import EXPIRED, SKEWED, classify, retry_after_seconds, scrubbed
+from s3_sync.providers.s3.errors import EXPIRED, SKEWED, classify, scrubbed
 from s3_sync.providers.s3.signing import (
     EMPTY_SHA256,
     UNSIGNED,

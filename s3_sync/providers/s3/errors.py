@@ -5,7 +5,7 @@ modes), plus the codes of Ceph, MinIO, SeaweedFS and Google where they differ.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from s3_sync.errors import (
     BucketNotFound,
@@ -21,7 +21,6 @@ from s3_sync.errors import (
     Throttled,
     Unsupported,
 )
-from s3_sync.timestamps import http_date_seconds
 
 MAX_TEXT = 200
 
@@ -51,17 +50,6 @@ _UNSUPPORTED = frozenset({
 _FULL = frozenset({'QuotaExceeded', 'XMinioStorageFull', 'StorageFull', 'InsufficientCapacity'})
 SKEWED = frozenset({'RequestTimeTooSkewed', 'RequestInTheFuture'})
 EXPIRED = frozenset({'ExpiredToken', 'ExpiredTokenException', 'TokenRefreshRequired', 'RequestExpired'})
-
-
-def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:
-    """How long the remote asks to wait: seconds, or an HTTP date seen from ``now``."""
-    text = headers.get('retry-after', '').strip()
-    if not text:
-        return None
-    if text.isascii() and text.isdigit():
-        return float(text)
-    when = http_date_seconds(text)
-    return None if when is None else max(0.0, when - now)
 
 
 def scrubbed(text: str, hidden: Iterable[str]) -> str:

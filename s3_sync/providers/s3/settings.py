@@ -36,12 +36,12 @@ class StoreSettings:
 
 def store_settings(mapping: Mapping, endpoint: Endpoint) -> StoreSettings:
     encryption: dict[str, str] = {}
-    kms = mapping.kms_key_id is not None or mapping.encryption == 'aws:kms'
+    kms = mapping.server_side_encryption == 'aws:kms'
     if kms:
         encryption['x-amz-server-side-encryption'] = 'aws:kms'
         if mapping.kms_key_id:
             encryption['x-amz-server-side-encryption-aws-kms-key-id'] = mapping.kms_key_id
-    elif mapping.encryption == 'AES256' or (mapping.encryption is True and endpoint.flavour == 'aws'):
+    elif mapping.server_side_encryption == 'AES256':
         encryption['x-amz-server-side-encryption'] = 'AES256'
     uploads: dict[str, str] = {}
     if mapping.storage_class:

@@ -1,7 +1,6 @@
 """What Swift's statuses mean to us, and what the login library's exceptions do."""
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from keystoneauth1 import exceptions as keystone
@@ -21,7 +20,6 @@ from s3_sync.errors import (
     Throttled,
     Unsupported,
 )
-from s3_sync.timestamps import http_date_seconds
 
 MAX_TEXT = 200
 _THROTTLED = frozenset({429, 498, 503})
@@ -55,15 +53,6 @@ def classify(what: str, status: int, *, text: str = '', retry_after: float | Non
 def no_container(name: str, error: ProviderError) -> BucketNotFound:
     """For the 404 of a request that only needs the container."""
     return BucketNotFound(f'no container {name!r} at the remote', status=error.status)
-
-
-def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:
-    """How long the remote asks to wait: seconds, or an HTTP date seen from ``now``."""
-    text = headers.get('retry-after', '').strip()
-    if text.isascii() and text.isdigit():
-        return float(text)
-    when = http_date_seconds(text)
-    return None if when is None else max(0.0, when - now)
 
 
 def classify_login(where: str, error: Any, now: float) -> ProviderError:

@@ -102,6 +102,11 @@ def entries(provider: BaseSync, **arguments: Any) -> list[ListingEntry]:
 
 
 class ProviderContract:
+    """A subclass has a fixture ``build``: a callable giving a new provider on a bucket made for this test.
+
+    Its keywords: ``bucket`` (the name of one that does not exist), ``secret`` (a wrong one), ``max_connections``.
+    """
+
     exact_names = True
     """Every name of Swift is kept as it is (SeaweedFS changes or refuses some, semantics 6.4)."""
     delete_tells = True
@@ -116,15 +121,6 @@ class ProviderContract:
     """Where PUT honours If-Match, metadata updates do too."""
     refused_names: frozenset[str] = frozenset()
     """Names that this endpoint cannot hold although its kind can."""
-
-    @pytest.fixture
-    def build(self) -> Build:
-        """Callable giving a new provider on a bucket made for this test.
-
-        Keywords: ``bucket`` (the name of one that does not exist), ``secret``
-        (a wrong one), ``max_connections``.
-        """
-        raise NotImplementedError
 
     @pytest.fixture
     def provider(self, build: Build) -> Iterator[BaseSync]:

@@ -47,37 +47,13 @@ def test_a_released_lock_can_be_taken_again(tmp_path):
     NodeLock(str(tmp_path / 'made')).release()
 
 
-FORK = '''
-import os, sys
-from s3_sync.ledger import NodeLock, NodeLockHeld
-lock = NodeLock(sys.argv[1])
-read, write = os.pipe()
-ready, go = os.pipe()
-if os.fork() == 0:
-    lock.disown()
-    os.write(go, b'x')
-    os.read(read, 1)
-    os._exit(0)
-os.read(ready, 1)
-try:
-    NodeLock(sys.argv[1])
-except NodeLockHeld:
-    print('still held')
-if len(sys.argv) > 2:
-    os.close(lock._descriptor)  # as the end of the process does
-else:
-    lock.release()
-NodeLock(sys.argv[1])
-print('free')
-os.write(write, b'x')
-os.wait()
-'''
-
-
-@pytest.mark.parametrize('how', [[], ['by death']])
-def test_a_worker_that_disowns_the_lock_neither_frees_nor_keeps_it(tmp_path, how):
-    with child(FORK, str(tmp_path), *how) as process:
-        assert process.stdout.read().splitlines() == ['still held', 'free']
+def test_a_worker_process_does_not_keep_the_lock_of_a_daemon_that_died(tmp_path):
+    lock = NodeLock(str(tmp_path))
+    with child('import sys; print("up", flush=True); sys.stdin.read()') as worker:
+        assert worker.stdout.readline() == 'up\n'
+        os.close(lock._descriptor)  # as the end of the process does
+        NodeLock(str(tmp_path)).release()
+        worker.kill()
 
 
 def test_a_folder_that_cannot_be_used_is_a_clear_error(tmp_path):

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from s3_sync import errors
-from s3_sync.providers.s3.errors import classify, retry_after_seconds, scrubbed
+from s3_sync.providers.http import retry_after_seconds
+from s3_sync.providers.s3.errors import classify, scrubbed
 from s3_sync.timestamps import http_date
 
 
