@@ -151,7 +151,8 @@ class SyncContainer(RowHandler):
             self._rescans[db_id] = _Rescan('look')
             self._guard.judged(db_id, kept.own_row, kept.verified_row)
         elif ledger.imports_closed or ledger.container_seen(*self._where):
-            self._rescans[db_id] = _Rescan('verify')
+            otherwise = ledger.evaluated_otherwise(*self._where, self.mapping.evaluation)
+            self._rescans[db_id] = _Rescan('look' if otherwise else 'verify')
         return None
 
     def save_progress(self, db_id: str, progress: Progress) -> None:

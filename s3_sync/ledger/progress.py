@@ -57,6 +57,16 @@ class ProgressPart(LedgerPart):
                 return
             last = rows[-1][0]
 
+    def evaluated_otherwise(self, generation: str, account: str, container: str, evaluation: str) -> bool:
+        """Whether some database of this container was read under other selection or header settings.
+
+        What lies at the remote may then lack the present headers, which no listing shows.
+        """
+        return self._database.one(
+            f'SELECT 1 {_FROM} WHERE place.generation = ? AND account = ? AND container = ? '
+            'AND evaluation != ? LIMIT 1',
+            (generation, account, container, evaluation)) is not None
+
     def container_seen(self, generation: str, account: str, container: str) -> bool:
         """Whether this container was worked on before, by us or the predecessor.
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from test.servers.fault_proxy import (
     Truncate,
     throttled,
 )
+from test.servers.sync_daemon import eventually
 
 BODY = bytes(range(256)) * 4096
 
@@ -109,13 +111,15 @@ def test_a_corrupt_body_differs_in_one_byte(proxy: FaultProxy, client: Any, buck
 
 def test_a_stall_ends_when_the_proxy_closes(s3: S3Endpoint) -> None:
     with FaultProxy(s3.url) as proxy:
-        proxy.fail(Stall(3600))
+        rule = proxy.fail(Stall(3600))
         parts = urlsplit(proxy.url)
         connection = http.client.HTTPConnection(str(parts.hostname), parts.port)
-        connection.request('GET', '/')
-    with pytest.raises((http.client.HTTPException, OSError)):
-        connection.getresponse()
-    connection.close()
+        with closing(connection):
+            connection.request('GET', '/')
+            eventually(lambda: rule.hits == 1, 'the request that is to stall')
+            proxy.close()
+            with pytest.raises((http.client.HTTPException, OSError)):
+                connection.getresponse()
 
 
 def test_an_answer_of_any_status_reaches_the_client_without_the_server(proxy: FaultProxy, client: Any,

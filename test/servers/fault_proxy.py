@@ -207,9 +207,9 @@ class FaultProxy:
         with self._lock:
             self._requests.append(request)
 
-    def wait(self, seconds: float) -> None:
-        """Until the time is over or the proxy closes."""
-        self._closing.wait(seconds)
+    def wait(self, seconds: float) -> bool:
+        """Until the time is over; False: the proxy closes instead."""
+        return not self._closing.wait(seconds)
 
     def connect(self) -> socket.socket:
         upstream = socket.create_connection(self._target, timeout=60)
@@ -220,6 +220,9 @@ class FaultProxy:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
             self._sockets.add(connection)
+        if self._closing.is_set():  # close() may have counted the open ones before this one came
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def forget(self, connection: socket.socket) -> None:
         with self._lock:
@@ -274,8 +277,8 @@ class _Connection:
         fault = self._proxy.fault_for(method, path)
         self._note = lambda status: self._record(Request(method, path, status, head.headers, fault is not None))
         try:
-            if isinstance(fault, Stall):
-                self._proxy.wait(fault.seconds)
+            if isinstance(fault, Stall) and not self._proxy.wait(fault.seconds):
+                return False
             if isinstance(fault, Answer):
                 self._answer(head, fault, method)
                 return True

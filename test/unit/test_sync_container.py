@@ -98,6 +98,17 @@ def test_another_database_of_a_known_container_is_compared_with_a_listing(make: 
     assert submitted.modes == [('verify', [row.name for row in ROWS])]
 
 
+def test_another_database_of_a_container_read_under_other_settings_is_looked_at_object_by_object(make: Make) -> None:
+    """A listing would not show that a copy lacks a header which the present settings ask for."""
+    handler, _ = make(mapping())
+    handler.load_progress('one')
+    handler.save_progress('one', Progress(4, 4, '0/1'))
+    again, submitted = make(mapping(propagate_expiration=True))
+    assert again.load_progress('two') is None
+    again.handle_own(db('two', 6), ROWS, ignore)
+    assert submitted.modes == [('look', [row.name for row in ROWS])]
+
+
 # -- the mass-delete guard ------------------------------------------------------------------
 
 

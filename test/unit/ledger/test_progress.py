@@ -49,6 +49,17 @@ def test_a_container_is_seen_once_one_of_its_databases_got_anywhere(ledger):
     assert not ledger.container_seen(GENERATION, 'AUTH_a', 'd')
 
 
+def test_a_container_read_under_other_settings_is_known(ledger):
+    where = (GENERATION, 'AUTH_a', 'c')
+    assert not ledger.evaluated_otherwise(*where, 'e')
+    save(ledger, 'db-1', evaluation='e')
+    assert not ledger.evaluated_otherwise(*where, 'e')
+    save(ledger, 'db-2', evaluation='f')
+    assert ledger.evaluated_otherwise(*where, 'e')
+    assert not ledger.evaluated_otherwise(GENERATION, 'AUTH_a', 'd', 'e')
+    assert not ledger.evaluated_otherwise(OTHER, 'AUTH_a', 'c', 'e')
+
+
 def test_containers_and_databases_are_listed_completely_and_in_order(ledger):
     with ledger.transaction():
         for number in range(2100):
