@@ -26,7 +26,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from s3_sync.errors import Unproven, Unsupported
+from s3_sync.large_objects.etags import Relation
+from s3_sync.large_objects.model import LargeSource
 from s3_sync.streams import Body
+from s3_sync.timestamps import without_marker
 from s3_sync.types import (
     BucketPage,
     Condition,
@@ -233,6 +237,52 @@ class BaseSync(ABC):
 
     def set_conditional_put(self, create_only: bool, conditional_overwrite: bool) -> None:
         """What a probe of this endpoint found in another process. Default: nothing to learn."""
+
+    # -- large objects --------------------------------------------------------------
+
+    def upload_large_object(self, large: LargeSource, meta: ObjectMeta, *,
+                            condition: Condition = NO_CONDITION) -> PutResult:
+        """Send one local large object the way this store wants it, its manifest last (DESIGN 4.4).
+
+        ``meta`` has the logical size and, as ``source_etag``, ``large.layout.etag``.
+        Parts or segments that the remote already holds are not sent again. When
+        this raises, what was visible before is still whole; when it returns, the
+        new version is, and nothing that only the old one used is left.
+        """
+        raise Unsupported('this provider takes no large objects')
+
+    def ensure_manifest(self, large: LargeSource, meta: ObjectMeta) -> bool:
+        """The data at the remote is right: have what belongs beside it (the manifest object) there too.
+
+        True when something had to be written.
+        """
+        return False
+
+    def relation(self, large: LargeSource, remote: ObjectMeta) -> Relation:
+        """Whether the remote version holds this large object's bytes, as far as the store's ETags tell."""
+        return 'unknown'
+
+    def prove(self, meta: ObjectMeta, *, large: LargeSource | None = None,
+              written: PutResult | None = None) -> ObjectMeta:
+        """Evidence that the remote holds this version, whole, now (DESIGN 4.3): asked afresh, ETag, size, metadata.
+
+        ``written`` is what our own verified write of exactly this version returned,
+        for stores whose ETag is not the MD5. Returns the remote's metadata; raises
+        Unproven, saying what is missing.
+        """
+        remote = self.head_object(meta.name)
+        if (remote.data_time is not None and meta.data_time is not None
+                and without_marker(remote.data_time) != without_marker(meta.data_time)):
+            raise Unproven(f'{meta.name!r}: the remote holds another version')
+        if remote.size != meta.size:
+            raise Unproven(f'{meta.name!r}: {remote.size} bytes at the remote, {meta.size} here')
+        proven = (remote.etag_is_md5 and not remote.large_object and bool(meta.content_md5)
+                  and remote.etag == meta.content_md5)
+        if not proven and not (written is not None and written.etag and written.etag == remote.etag):
+            raise Unproven(f'{meta.name!r}: the ETag {remote.etag!r} proves nothing')
+        if self.comparable(remote) != self.comparable(meta):
+            raise Unproven(f'{meta.name!r}: the metadata differs')
+        return remote
 
     def comparable(self, meta: ObjectMeta) -> tuple[object, ...]:
         """What of ``meta`` this store would keep: equal values mean nothing is left to update."""

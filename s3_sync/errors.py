@@ -113,6 +113,12 @@ class Unsupported(PermanentError):
     reason = 'unsupported'
 
 
+class Unproven(ProviderError):
+    """The remote does not show that it holds this version, whole: nothing local may go."""
+
+    reason = 'unproven'
+
+
 class TemporaryError(ProviderError):
     """May work later. ``retry_after``: seconds the remote asked to wait, if it did."""
 
@@ -177,6 +183,12 @@ class SourceUnusable(SourceError):
         super().__init__(message)
         if reason is not None:
             self.reason = reason
+
+
+class SegmentChanged(SourceError):
+    """A segment is missing, or another object than its manifest names. Whoever writes it mends it: tried again."""
+
+    reason = 'segment-changed'
 
 
 class SourceEncrypted(SourceUnusable):

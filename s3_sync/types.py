@@ -154,6 +154,26 @@ class PutResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Removal:
+    """A local object whose archived copy is proven, and which goes once nothing needs it here (semantics 2.3).
+
+    ``row`` of an object is its container's row. Of a segment, which has no row
+    with this mapping, only name, size and etag count (row_id 0, created_at '').
+    """
+
+    container: str
+    row: Row
+    due: float
+    """Unix seconds: not before."""
+    sweep: bool
+    """Only when a sweep of the whole account found no manifest that refers to it."""
+    owner: str = ''
+    """Of a segment: ``container/object`` of the archived manifest that named it; '' for an object."""
+    owner_etag: str = ''
+    """Of a segment: the content (``Layout.etag``) of that manifest. The remote must still hold it."""
+
+
+@dataclass(frozen=True, slots=True)
 class ShuntRequest:
     """A client's request on its way to the remote: only what is listed goes out (DESIGN 4.9)."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from s3_sync import errors
+from s3_sync.types import Removal
 
-Kind = Literal['copied', 'updated', 'deleted', 'same', 'excluded', 'deferred', 'failed', 'permanent']
+Kind = Literal['copied', 'updated', 'deleted', 'archived', 'same', 'excluded', 'deferred', 'failed', 'permanent']
 
 REMOTE_WIDE = frozenset({'connection', 'throttled', 'forbidden', 'bucket-not-found', 'remote-5xx', 'login',
                          'clock-skew', 'storage-full'})
@@ -26,6 +27,8 @@ class Outcome(NamedTuple):
     """Data accepted by the remote."""
     due: float = 0.0
     """Deferred: Unix seconds of the next look. Failed: not before then, 0 when the remote named no time."""
+    removals: tuple[Removal, ...] = ()
+    """Local objects that may go later because of this row; the ledger has them before the row counts as done."""
 
     @property
     def finished(self) -> bool:
