@@ -18,8 +18,8 @@ from s3_sync.metrics import Sample
 
 _LENGTH = struct.Struct('!I')
 
-Mode = Literal['own', 'look', 'verify']
-"""How rows are worked on: optimistically, asking first, or by listings (see engine.apply, engine.verify)."""
+Mode = Literal['own', 'look', 'remove', 'verify']
+"""How rows are worked on: as engine.apply's modes, or by listings (see engine.verify)."""
 
 
 class Configure(NamedTuple):

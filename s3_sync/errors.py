@@ -191,6 +191,17 @@ class SegmentChanged(SourceError):
     reason = 'segment-changed'
 
 
+class RemovalDeferred(SourceError):
+    """An archived object cannot go yet: a replica that may keep it does not answer, or still shows it."""
+
+    reason = 'replica-away'
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        if reason is not None:
+            self.reason = reason
+
+
 class SourceEncrypted(SourceUnusable):
     """Encrypted at rest, and no pipeline here decrypts it. Ciphertext is never sent."""
 

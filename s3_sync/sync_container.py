@@ -28,6 +28,7 @@ from s3_sync.ledger.import_status import StatusImporter
 from s3_sync.metrics import Metrics
 from s3_sync.remote_health import RemoteHealth
 from s3_sync.stats import Statsd
+from s3_sync.types import Removal
 
 Results = list[tuple[Row, Outcome]]
 
@@ -229,6 +230,15 @@ class SyncContainer(RowHandler):
         self._submit('look', rows, lambda row: None)
         return len(rows)
 
+    def remove(self, removals: Sequence[Removal]) -> int:
+        """Archived objects that nothing needs here any more: prove them once more and let them go. Returns how many.
+
+        Those in the workers' hands are left out; they are still in the ledger afterwards.
+        """
+        rows = [removal.row for removal in removals if removal.row.name not in self._in_hand]
+        self._submit('remove', rows, lambda row: None)
+        return len(rows)
+
     def resume_waiting(self, limit: int | None = None) -> int:
         """Send rows again that met a remote that did not work. Returns how many."""
         again, self._waiting = self._waiting[:limit], self._waiting[len(self._waiting[:limit]):]
@@ -263,32 +273,38 @@ class SyncContainer(RowHandler):
         self.state.busy -= len(results)
         settled: Results = []
         for row, outcome in results:
-            if self.state.health.note(outcome):
+            if self.state.health.note(outcome.end):
                 self._waiting.append((message, row, lambda r: self._ended(message, done, r)))
                 self.state.waiting.add(self)
             else:
                 settled.append((row, outcome))
         try:
-            self._record(settled)
+            self._record(settled, removed=message.mode == 'remove')
         except LedgerError as error:
             self._s.on_ledger_error(error)
             return
-        self._count([outcome for _, outcome in settled])
+        self._count([step for _, outcome in settled for step in outcome.steps])
         for row, _ in settled:
             self._in_hand.discard(row.name)
             done(row)
 
-    def _record(self, results: Results) -> None:
+    def _record(self, results: Results, *, removed: bool) -> None:
+        """``removed``: these rows were waiting removals; whatever waits still is waiting work or a new removal."""
         ledger = self._s.ledger
         with ledger.transaction():
             for row, outcome in results:
-                if outcome.finished:
+                end = outcome.end
+                if removed:
+                    ledger.drop_removals(*self._where, [row.name])
+                if end.removals:
+                    ledger.add_removals(self._generation, self.mapping.account, end.removals)
+                if end.finished:
                     ledger.resolve(*self._where, row.name, row.created_at)
-                elif outcome.kind == 'deferred':
+                elif end.kind == 'deferred':
                     ledger.record(self._generation, Work(self.mapping.account, self.container, row, 'deferred',
-                                                         outcome.reason, due=outcome.due))
+                                                         end.reason, end.detail, due=end.due))
                 else:
-                    self._record_failure(row, outcome)
+                    self._record_failure(row, end)
 
     def _record_failure(self, row: Row, outcome: Outcome) -> None:
         permanent = outcome.kind == 'permanent'
@@ -316,6 +332,8 @@ class SyncContainer(RowHandler):
                 totals.update(deleted=count)
             elif kind == 'updated':
                 totals.update(updated=count)
+            elif (kind, reason) == ('archived', 'removed'):
+                totals.update(archived=count)
 
 
 def write_totals(state: MappingState, ledger: Ledger, statsd: Statsd) -> Counter[str]:

@@ -19,13 +19,16 @@ from contextlib import contextmanager
 from functools import partial
 
 from container_crawler.swift_dir import load_swift_dir
+from s3_sync.base_sync import BaseSync
 from s3_sync.channel import Channel, Configure, Counted, Learned, Logged, Outcomes, Rows
 from s3_sync.clock import SystemClock
 from s3_sync.concurrency import Event, Semaphore, sleep, spawn
 from s3_sync.config import Mapping
 from s3_sync.engine.apply import Applier
 from s3_sync.engine.apply import Mode as ApplyMode
+from s3_sync.engine.archive import Archiver, Peer, Remover
 from s3_sync.engine.outcomes import Outcome, outcome_of_error
+from s3_sync.engine.select import Selector
 from s3_sync.engine.verify import proven_by_pages
 from s3_sync.engine.whole_listing import ListingCache
 from s3_sync.local.chain import ChainSource
@@ -117,6 +120,7 @@ class Worker:
         self._source_without_disk: Source | None = None
         self._providers: ProviderCache | None = None
         self._listings: ListingCache | None = None
+        self._remover: Remover | None = None
 
     # -- life ----------------------------------------------------------------------------
 
@@ -177,10 +181,11 @@ class Worker:
         applier = self._applier(mapping, message.container)
 
         tasks = [(token, ObjectRow(message.account, message.container, row)) for token, row in message.tasks]
-        if message.mode == 'verify':
+        if message.mode == 'verify' and applier.archiver is None:
             self._queue.put(key, lambda: self._verify(key, applier, tasks, message.object_count))
         else:
-            self._queue_singly(key, applier, tasks, message.mode)
+            # Of an archive's rows no listing tells enough: what still lives here has to go.
+            self._queue_singly(key, applier, tasks, 'look' if message.mode == 'verify' else message.mode)
 
     def _queue_singly(self, key: Key, applier: Applier, tasks: list[Task], mode: ApplyMode) -> None:
         deletes = [task for task in tasks if task[1].deleted]
@@ -225,12 +230,26 @@ class Worker:
         if applier is None:
             concrete = mapping.for_container(container)
             source = self._source if concrete.local_reads == 'auto' else self._source_without_disk
-            applier = Applier(concrete, source, self._providers.get(concrete), clock=self._clock, logger=self._logger)
+            provider = self._providers.get(concrete)
+            applier = Applier(concrete, source, provider, archiver=self._archiver(concrete, provider),
+                              clock=self._clock, logger=self._logger)
             self._appliers[key] = applier
             if len(self._appliers) > KEPT_APPLIERS:
                 self._appliers.popitem(last=False)
         self._appliers.move_to_end(key)
         return applier
+
+    def _archiver(self, mapping: Mapping, provider: BaseSync) -> Archiver | None:
+        """What lets local objects go. Other mappings of the container must have what they select before it goes."""
+        if mapping.retain_local:
+            return None
+        assert self._providers is not None and self._remover is not None
+        others = [other.for_container(mapping.container) for other in self._mappings.values()
+                  if other.account == mapping.account
+                  and (other.all_containers or other.container == mapping.container)]
+        peers = [Peer(other.name, Selector(other), self._providers.get(other)) for other in others
+                 if other.generation != mapping.generation]
+        return Archiver(mapping, provider, self._remover, peers, clock=self._clock)
 
     # -- reporting -----------------------------------------------------------------------
 

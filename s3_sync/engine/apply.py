@@ -3,11 +3,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 from s3_sync.base_sync import BaseSync
 from s3_sync.clock import Clock, SystemClock
 from s3_sync.config import Mapping
+from s3_sync.engine.archive import Archiver, Brought, Version, large_meta
 from s3_sync.engine.decide import (
     UNKNOWN,
     Copy,
@@ -28,14 +30,19 @@ from s3_sync.errors import (
     PreconditionFailed,
     ProviderError,
     SourceGone,
+    SourceStale,
     SourceUnavailable,
+    Unproven,
     Unsupported,
 )
 from s3_sync.local.source import Source, SourceObject
+from s3_sync.local.versions import RESTORED_FROM_HEADER
+from s3_sync.timestamps import is_ours
 from s3_sync.types import Condition, ObjectMeta, ObjectRow
 
-Mode = Literal['own', 'look']
-"""``own``: a new name is sent without asking. ``look``: the name is probably there, ask first."""
+Mode = Literal['own', 'look', 'remove']
+"""``own``: a new name is sent without asking. ``look``: the name is probably there, ask first.
+``remove``: as ``look``, and nothing else needs the archived local object any more."""
 
 OPTIMISTIC_BYTES = 1024 * 1024
 """Above this a HEAD (some hundred bytes) is cheaper than a body that a 412 throws away."""
@@ -52,8 +59,10 @@ class Applier:
     processes are kept apart by conditions on the writes.
     """
 
-    def __init__(self, mapping: Mapping, source: Source, provider: BaseSync, *, clock: Clock | None = None,
-                 logger: logging.Logger | None = None) -> None:
+    def __init__(self, mapping: Mapping, source: Source, provider: BaseSync, *, archiver: Archiver | None = None,
+                 clock: Clock | None = None, logger: logging.Logger | None = None) -> None:
+        """``archiver`` of a mapping that keeps nothing here (``retain_local: false``)."""
+        self.archiver = archiver
         self.mapping = mapping
         self.source = source
         self.provider = provider
@@ -80,46 +89,64 @@ class Applier:
 
     def _with_source(self, row: ObjectRow, mode: Mode) -> Outcome:
         try:
-            source = self.source.open(row)
+            opened = self.source.open(row)
         except SourceGone:
             return Outcome('same', 'gone')
+        except SourceStale:
+            ghost = self.archiver.ghost(row) if self.archiver is not None else None
+            if ghost is None:
+                raise
+            return ghost
         try:
-            if source.meta.large_object:
-                return Outcome('permanent', 'large-object',
-                               f'{source.meta.large_object.upper()} objects are not synchronised by this release')
-            unfit = self._selector.after_read(row, source.meta, self.clock.now())
-            return unfit if unfit is not None else self._bring(source, mode)
+            version = self._version(row, opened)
+            unfit = self._selector.after_read(row, version.meta, self.clock.now())
+            if unfit is not None:
+                return unfit
+            if is_ours(row.times.newest) and mode == 'own':
+                mode = 'look'  # restored from somewhere: most likely from here
+            brought = self._bring(version, mode)
+            return brought.outcome if self.archiver is None else self._archive(version, brought, mode)
         finally:
-            source.body.close()
+            opened.body.close()
 
-    def _bring(self, source: SourceObject, mode: Mode) -> Outcome:
-        local = source.meta
-        rules = self._rules()
+    def _version(self, row: ObjectRow, opened: SourceObject) -> Version:
+        if not opened.meta.large_object and opened.meta.size <= self.provider.capabilities.max_put_bytes:
+            return Version(row, opened, opened.meta, None)
+        large = self.source.large(row, opened)
+        return Version(row, opened, large_meta(opened.meta, large), large)
+
+    # -- the remote's copy ---------------------------------------------------------------
+
+    def _bring(self, version: Version, mode: Mode) -> Brought:
+        local, rules = version.meta, self._rules(version)
         remote: Remote = UNKNOWN
         for attempt in range(ATTEMPTS_UNDER_CONTENTION):
             try:
                 # A 412, or a name that is probably there: look before anything else.
-                if remote is UNKNOWN and (mode == 'look' or attempt):
+                if remote is UNKNOWN and (mode != 'own' or attempt):
                     remote = self._look(local.name)
                 action = decide(local, remote, rules)
                 if isinstance(action, Look):
                     remote = self._look(local.name)
                     action = decide(local, remote, rules)
                 if isinstance(action, Nothing):
-                    return Outcome('same', action.reason)
+                    return self._settled(version, action.reason, remote)
                 if isinstance(action, Update):
-                    return self._update(source, action)
+                    return self._update(version, action)
                 assert isinstance(action, Copy)  # decide() never looks twice
-                return self._copy(source, action.condition)
+                return self._copy(version, action.condition)
             except PreconditionFailed:
                 remote = UNKNOWN
-                source.body.rewind()
-        return Outcome('failed', 'contended', 'somebody else keeps writing this name at the remote')
+                version.opened.body.rewind()
+        return Brought(Outcome('failed', 'contended', 'somebody else keeps writing this name at the remote'))
 
-    def _rules(self) -> Rules:
-        can = self.provider.capabilities
+    def _rules(self, version: Version) -> Rules:
+        can, large = self.provider.capabilities, version.large
+        restored_from = version.opened.meta.sysmeta.get(RESTORED_FROM_HEADER)
         return Rules(create_only=can.create_only, conditional_overwrite=can.conditional_overwrite,
-                     optimistic_bytes=OPTIMISTIC_BYTES, comparable=self.provider.comparable)
+                     optimistic_bytes=OPTIMISTIC_BYTES, comparable=self.provider.comparable,
+                     relation=None if large is None else partial(self.provider.relation, large),
+                     restored=restored_from == self.mapping.generation and is_ours(version.opened.times.data))
 
     def _look(self, name: str) -> ObjectMeta | None:
         try:
@@ -129,18 +156,62 @@ class Applier:
         except NotFound:
             return None
 
-    def _copy(self, source: SourceObject, condition: Condition) -> Outcome:
-        self.provider.upload_object(source.body, source.meta, condition=condition)
-        return Outcome('copied', bytes=source.meta.size)
+    def _settled(self, version: Version, reason: str, remote: Remote) -> Brought:
+        """Nothing to send; of a large object what stands beside it may still be missing."""
+        seen = remote if isinstance(remote, ObjectMeta) else None
+        if version.large is not None and reason == 'same' and self.provider.ensure_manifest(version.large,
+                                                                                              version.meta):
+            return Brought(Outcome('updated', 'manifest'), remote=seen)
+        return Brought(Outcome('same', reason), remote=seen)
 
-    def _update(self, source: SourceObject, action: Update) -> Outcome:
+    def _copy(self, version: Version, condition: Condition) -> Brought:
+        if version.large is None:
+            written = self.provider.upload_object(version.opened.body, version.meta, condition=condition)
+        else:
+            written = self.provider.upload_large_object(version.large, version.meta, condition=condition)
+        return Brought(Outcome('copied', bytes=version.meta.size), written)
+
+    def _update(self, version: Version, action: Update) -> Brought:
         try:
             self.provider.update_metadata(action.meta, action.remote)
-            return Outcome('updated')
         except Unsupported:
             # Archive storage classes and the like: metadata changes only with the data.
-            matches = self.provider.capabilities.conditional_overwrite and action.remote.etag
-            return self._copy(source, Condition(if_match=action.remote.etag) if matches else Condition())
+            return self._overwrite(version, action.remote)
+        if version.large is not None:
+            self.provider.ensure_manifest(version.large, version.meta)
+        return Brought(Outcome('updated'))
+
+    def _overwrite(self, version: Version, remote: ObjectMeta) -> Brought:
+        """Send the data again, over the version that was looked at."""
+        matches = self.provider.capabilities.conditional_overwrite and remote.etag
+        return self._copy(version, Condition(if_match=remote.etag) if matches else Condition())
+
+    # -- the local object ----------------------------------------------------------------
+
+    def _archive(self, version: Version, brought: Brought, mode: Mode) -> Outcome:
+        """Let the local object go, once that is safe. What was done to the remote is told all the same."""
+        assert self.archiver is not None
+        if not brought.outcome.finished or brought.outcome.reason == 'restored':
+            return brought.outcome
+        # A newer version than the one cleared has to wait for its own turn.
+        cleared = mode == 'remove' and version.opened.times.newest == version.row.times.newest
+        try:
+            return brought.outcome._replace(local=self._proven_and_gone(version, brought, cleared))
+        except Exception as error:
+            return brought.outcome._replace(local=self._failed(version.row, error))
+
+    def _proven_and_gone(self, version: Version, brought: Brought, cleared: bool) -> Outcome:
+        assert self.archiver is not None
+        try:
+            return self.archiver.finish(version, brought, cleared=cleared)
+        except Unproven as error:
+            if brought.written is not None:
+                raise
+            # Its ETag tells nothing (KMS, parts of another size): what a write of ours returns does.
+            self.logger.info('%r: %s; sent again', version.row.path, error)
+            version.opened.body.rewind()
+            again = self._overwrite(version, self.provider.head_object(version.meta.name))
+            return self.archiver.finish(version, again, cleared=cleared)
 
     # -- tombstones ----------------------------------------------------------------------
 

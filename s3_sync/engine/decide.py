@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Literal
 
 from swift.common.utils import Timestamp
 
+from s3_sync.large_objects.etags import Relation
 from s3_sync.timestamps import ZERO, is_ours, without_marker
 from s3_sync.types import ABSENT, Condition, ObjectMeta, ObjectRow
 
@@ -75,9 +75,13 @@ class Rules:
     """Up to this size a body is sent to a name nobody asked about; a 412 then costs little."""
     comparable: Callable[[ObjectMeta], object]
     """What the target keeps of the metadata (``BaseSync.comparable``)."""
+    relation: Callable[[ObjectMeta], Relation] | None = None
+    """Of a local large object: how a remote version's content stands to it (``BaseSync.relation``)."""
+    restored: bool = False
+    """The local object was brought back from this very remote: what is not there any more was deleted there."""
 
 
-def content_relation(local: ObjectMeta, remote: ObjectMeta) -> Literal['same', 'different', 'unknown']:
+def content_relation(local: ObjectMeta, remote: ObjectMeta) -> Relation:
     """Whether two versions hold the same bytes, as far as sizes and MD5s tell."""
     if local.size != remote.size and not local.large_object and not remote.large_object:
         return 'different'
@@ -87,15 +91,19 @@ def content_relation(local: ObjectMeta, remote: ObjectMeta) -> Literal['same', '
     return 'same' if ours == theirs else 'different'
 
 
+def _relation(local: ObjectMeta, remote: ObjectMeta, rules: Rules) -> Relation:
+    return content_relation(local, remote) if rules.relation is None else rules.relation(remote)
+
+
 def decide(local: ObjectMeta, remote: Remote, rules: Rules) -> Action:
     """What a live local version asks for. ``local`` has its times set."""
     if isinstance(remote, Unknown):
         fresh = local.meta_time is None or local.meta_time is local.data_time or local.meta_time == local.data_time
-        if rules.create_only and fresh and local.size <= rules.optimistic_bytes:
+        if rules.create_only and fresh and not rules.relation and local.size <= rules.optimistic_bytes:
             return Copy(ABSENT)
         return Look()
     if remote is None:
-        return Copy(ABSENT if rules.create_only else Condition())
+        return Nothing('restored') if rules.restored else Copy(ABSENT if rules.create_only else Condition())
     if remote.data_time is None:
         return _decide_without_times(local, remote, rules)
     return _decide_by_times(local, remote, rules)
@@ -108,7 +116,7 @@ def _overwrite(remote: ObjectMeta, rules: Rules) -> Copy:
 
 def _decide_without_times(local: ObjectMeta, remote: ObjectMeta, rules: Rules) -> Action:
     """A copy of the predecessor's, or anybody's: the source counts as newer (semantics 1.4)."""
-    if content_relation(local, remote) != 'same':
+    if _relation(local, remote, rules) != 'same':
         return _overwrite(remote, rules)
     if rules.comparable(local) == rules.comparable(remote):
         return Nothing('same')
@@ -122,7 +130,7 @@ def _decide_by_times(local: ObjectMeta, remote: ObjectMeta, rules: Rules) -> Act
         if local_meta <= max(remote_meta, remote_data):
             return Nothing('remote-newer')
         return Update(_metadata_onto(local, remote), remote)
-    relation = content_relation(local, remote)
+    relation = _relation(local, remote, rules)
     if local_data > remote_data:
         return Update(local, remote) if relation == 'same' else _overwrite(remote, rules)
     if local_meta < remote_meta:

@@ -29,11 +29,23 @@ class Outcome(NamedTuple):
     """Deferred: Unix seconds of the next look. Failed: not before then, 0 when the remote named no time."""
     removals: tuple[Removal, ...] = ()
     """Local objects that may go later because of this row; the ledger has them before the row counts as done."""
+    local: Outcome | None = None
+    """Archives: what became of the local object after the remote was brought to its version."""
+
+    @property
+    def steps(self) -> tuple[Outcome, ...]:
+        """What was done, one after the other; each is counted."""
+        return (self,) if self.local is None else (self, self.local)
+
+    @property
+    def end(self) -> Outcome:
+        """The last step: it decides whether, and why, something is left to do."""
+        return self if self.local is None else self.local
 
     @property
     def finished(self) -> bool:
         """Nothing is left to do for this version."""
-        return self.kind not in ('deferred', 'failed', 'permanent')
+        return self.end.kind not in ('deferred', 'failed', 'permanent')
 
 
 def outcome_of_error(error: Exception, now: float) -> Outcome:

@@ -5,6 +5,8 @@ opened; only criteria that name headers need it open.
 """
 from __future__ import annotations
 
+from swift.common.utils import extract_swift_bytes
+
 from s3_sync.config import Mapping
 from s3_sync.engine.outcomes import Outcome
 from s3_sync.timestamps import without_marker
@@ -33,7 +35,10 @@ class Selector:
         due = _newest_seconds(row) + self._copy_after
         if self._copy_after and due > now:
             return Outcome('deferred', 'copy-after', due=due)
-        meta = ObjectMeta(name=row.name, size=row.row.size, content_type=row.row.content_type)
+        if not row.row.size:
+            return None  # perhaps a manifest, whose object is larger than its row
+        content_type, size = extract_swift_bytes(row.row.content_type)
+        meta = ObjectMeta(name=row.name, size=row.row.size if size is None else int(size), content_type=content_type)
         newest = _newest_seconds(row)
         if self._criteria.may_match(meta, newest_time=newest, now=now):
             return None

@@ -6,6 +6,7 @@ ordinary object, or bytes that stand in the manifest itself.
 """
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -81,6 +82,18 @@ class Layout:
     """The stored SLO manifest, byte for byte; for a DLO one in the same form made from its listing. Empty for plain."""
     prefix: str = ''
     """Of a DLO: ``container/prefix`` of its segments, decoded."""
+
+    def objects(self) -> Iterator[Segment]:
+        """Every object that the manifest names, sub-manifests and what they name included."""
+        yield from _named(self.segments)
+
+
+def _named(segments: tuple[Segment, ...]) -> Iterator[Segment]:
+    for segment in segments:
+        if segment.data is None:
+            yield segment
+        if segment.children:
+            yield from _named(segment.children)
 
 
 class LargeSource(Protocol):

@@ -11,7 +11,7 @@ from dataclasses import replace
 from swift.common.utils import Timestamp, clean_content_type, extract_swift_bytes
 
 from s3_sync.errors import SourceError
-from s3_sync.timestamps import ZERO, RowTimes, http_date, parse_timestamp, without_marker
+from s3_sync.timestamps import ZERO, RowTimes, http_date, is_ours, parse_timestamp, without_marker
 from s3_sync.types import ObjectMeta, ObjectRow
 from s3_sync.wire.swift_headers import is_encrypted, meta_from_headers
 
@@ -21,6 +21,10 @@ SMALL_BYTES = 1024 * 1024
 SYMLINK_HEADER = 'x-object-sysmeta-symlink-target'
 SOURCE_TIME_HEADER = 'x-object-sysmeta-1space-source-time'
 """The source's data time, where it could not be the object's own because it lay in the future (semantics 3.3)."""
+RESTORED_HEADER = 'x-object-sysmeta-1space-restored'
+"""When the object was brought back from an archive (semantics 3.2): a Swift timestamp or Unix seconds."""
+RESTORED_FROM_HEADER = 'x-object-sysmeta-1space-restored-from'
+"""``Mapping.generation`` of the archive that it was brought back from."""
 
 NOT_OF_THE_OBJECT = frozenset({'name', 'content-type-timestamp', 'date', 'server', 'connection', 'accept-ranges',
                                'x-trans-id', 'x-openstack-request-id', 'content-location', 'last-modified',
@@ -97,6 +101,15 @@ def times_from_headers(headers: Mapping[str, str], row: ObjectRow) -> RowTimes:
 def newest_of(one: RowTimes, other: RowTimes) -> RowTimes:
     """The later of each time: what a link and its target amount to together."""
     return RowTimes(*(max(a, b) for a, b in zip(one, other, strict=True)))
+
+
+def restored_at(headers: Mapping[str, str], times: RowTimes) -> float | None:
+    """Unix seconds at which a version was restored, None when it was not.
+
+    ``headers``: lower-case. A copy takes its original's sysmeta along, so only a marked data time makes it count.
+    """
+    when = parse_timestamp(headers.get(RESTORED_HEADER))
+    return float(when) if when is not None and is_ours(times.data) else None
 
 
 def buries(tombstone: Timestamp | None, times: RowTimes) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from s3_sync.clock import FakeClock
 from s3_sync.config import Mapping, Remote, Secret
 from s3_sync.engine.apply import Applier
+from s3_sync.engine.outcomes import Outcome
 from s3_sync.errors import ConnectionFailed, Forbidden, PermanentError, Throttled, Unsupported
 from s3_sync.providers.memory import MemorySync
 from s3_sync.streams import BytesBody
@@ -56,7 +57,7 @@ def test_a_new_object_costs_one_read_and_one_request(bench: Bench) -> None:
 def test_a_row_seen_again_changes_nothing(bench: Bench) -> None:
     row = bench.source.put('o', b'data', 1000)
     bench.applier.handle(row)
-    assert bench.applier.handle(row) == ('same', 'same', '', 0, 0.0)
+    assert bench.applier.handle(row) == Outcome('same', 'same')
     assert bench.applier.handle(row, 'look').kind == 'same'
     assert bench.provider.calls == ['upload_object', 'upload_object', 'head_object', 'head_object']
 
@@ -125,17 +126,10 @@ def test_where_metadata_cannot_change_in_place_the_data_is_sent_again(bench: Ben
     assert bench.memory.head_object('o').user_metadata == {'k': 'v'}
 
 
-def test_a_large_object_is_a_permanent_failure_and_nothing_is_sent(bench: Bench) -> None:
-    for kind in ('slo', 'dlo'):
-        outcome = bench.applier.handle(bench.source.put('o', b'[]', 1000, large_object=kind))
-        assert (outcome.kind, outcome.reason) == ('permanent', 'large-object')
-    assert bench.provider.calls == []
-
-
 def test_a_vanished_object_is_done_and_a_stale_replica_is_tried_again(bench: Bench) -> None:
     row = bench.source.put('o', b'data', 1000)
     bench.source.live.clear()
-    assert bench.applier.handle(row) == ('same', 'gone', '', 0, 0.0)
+    assert bench.applier.handle(row) == Outcome('same', 'gone')
     bench.source.put('o', b'old', 900)
     assert bench.applier.handle(row).reason == 'stale-replica'
     assert bench.provider.calls == []
@@ -163,7 +157,7 @@ def test_copy_after_counts_from_the_newest_of_the_three_times() -> None:
 def test_an_empty_exclude_pattern_excludes_nothing_and_another_is_anchored_at_the_start() -> None:
     assert Bench(exclude_pattern='').applier.handle(Bench().source.put('x', b'', 1)).reason != 'exclude-pattern'
     bench = Bench(exclude_pattern='tmp/')
-    assert bench.applier.handle(bench.source.put('tmp/o', b'', 1)) == ('excluded', 'exclude-pattern', '', 0, 0.0)
+    assert bench.applier.handle(bench.source.put('tmp/o', b'', 1)) == Outcome('excluded', 'exclude-pattern')
     assert bench.applier.handle(bench.source.put('a/tmp/o', b'', 1)).kind == 'copied'
 
 

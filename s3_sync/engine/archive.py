@@ -1,0 +1,177 @@
+"""What becomes of the local object once its copy is at the remote (``retain_local: false``).
+
+Nothing goes before the remote has shown, asked afresh, that it holds just this
+version, whole; and with several destinations each of them has (DESIGN 4.3,
+semantics 2). Objects that a manifest may need, and the segments of those that
+go, wait for the sweep of their account.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+from container_crawler.rows import Row
+from s3_sync.base_sync import BaseSync
+from s3_sync.clock import Clock
+from s3_sync.config import Mapping
+from s3_sync.engine.decide import content_relation
+from s3_sync.engine.outcomes import Outcome
+from s3_sync.engine.select import Selector
+from s3_sync.errors import NotFound, RemovalDeferred, SourceError, Unproven
+from s3_sync.large_objects.model import LargeSource
+from s3_sync.local.source import SourceObject
+from s3_sync.local.versions import restored_at
+from s3_sync.timestamps import RowTimes, without_marker
+from s3_sync.types import ObjectMeta, ObjectRow, PutResult, Removal
+
+DEFER_SECONDS = 300.0
+"""How long a local delete waits for a replica that is away, or for another mapping's copy."""
+SEGMENT_CONTAINERS = ('_segments', '+segments')
+"""Ends of names under which Swift's clients and s3api keep segments."""
+DAY_SECONDS = 86400.0
+
+
+class Remover(Protocol):
+    """``s3_sync.local.remove.LocalRemover``, as far as it is needed here."""
+
+    def remove(self, row: ObjectRow, times: RowTimes) -> Literal['removed', 'superseded', 'gone']:
+        """Delete exactly the version with these times. RemovalDeferred, SourceUnavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A local version, opened, as it is to be at the remote."""
+
+    row: ObjectRow
+    opened: SourceObject
+    meta: ObjectMeta
+    """Of large objects with the logical size and the content's ETag."""
+    large: LargeSource | None
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """How bringing the remote to a version went."""
+
+    outcome: Outcome
+    written: PutResult | None = None
+    """What our own write returned."""
+    remote: ObjectMeta | None = None
+    """The remote's version where it was looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another mapping of the same container."""
+
+    name: str
+    selector: Selector
+    provider: BaseSync
+
+
+class Archiver:
+    """Of one mapping with a concrete container. Green-thread safe."""
+
+    def __init__(self, mapping: Mapping, provider: BaseSync, remover: Remover, peers: Sequence[Peer], *,
+                 clock: Clock) -> None:
+        self._mapping = mapping
+        self._provider = provider
+        self._remover = remover
+        self._peers = peers
+        self._clock = clock
+        self._holds_segments = mapping.of_all_containers or mapping.container.endswith(SEGMENT_CONTAINERS)
+
+    def finish(self, version: Version, brought: Brought, *, cleared: bool) -> Outcome:
+        """What happened to the local object. ``cleared``: nothing else needs it here, and the ledger has its segments.
+
+        Raises Unproven when the remote does not show what it must.
+        """
+        now = self._clock.now()
+        restored = restored_at(version.opened.meta.sysmeta, version.opened.times)
+        if restored is not None:
+            due = restored + max(self._mapping.copy_after, self._mapping.restore_days * DAY_SECONDS)
+            if due > now:
+                return Outcome('deferred', 'restored', due=due)
+        if brought.outcome.reason == 'remote-newer':
+            if not self._replaced(version, brought.remote):
+                return Outcome('same', 'remote-newer')
+        else:
+            self._provider.prove(version.meta, large=version.large, written=brought.written)
+        waits = self._peers_lack(version, now)
+        if waits is not None:
+            return waits
+        removals = () if cleared else self._removals(version, now)
+        if removals:
+            return Outcome('archived', 'waits', removals=removals)
+        return self._remove(version.row, version.opened.times)
+
+    def ghost(self, row: ObjectRow) -> Outcome | None:
+        """A row whose version is on no disk: when the remote has it, or a newer one, the row goes as well."""
+        try:
+            remote = self._provider.head_object(row.name)
+        except NotFound:
+            return None
+        if remote.data_time is None or without_marker(remote.data_time) < without_marker(row.times.data):
+            return None
+        return self._remove(row, row.times)
+
+    def _replaced(self, version: Version, remote: ObjectMeta | None) -> bool:
+        """Whether the remote's newer version makes this one a ghost: it was archived after it, or holds its bytes."""
+        if remote is None or remote.data_time is None or version.meta.data_time is None:
+            return False
+        theirs, ours = without_marker(remote.data_time), without_marker(version.meta.data_time)
+        if theirs != ours:
+            return bool(theirs > ours)
+        relation = (content_relation(version.meta, remote) if version.large is None
+                    else self._provider.relation(version.large, remote))
+        return relation == 'same'
+
+    def _peers_lack(self, version: Version, now: float) -> Outcome | None:
+        """The wait for a destination that selects this object and does not show that it has it; None: all do."""
+        for peer in self._peers:
+            unfit = (peer.selector.before_read(version.row, now)
+                     or peer.selector.after_read(version.row, version.meta, now))
+            if unfit is not None:
+                if unfit.kind == 'deferred':
+                    return Outcome('deferred', 'awaits-copy', f'for {peer.name}', due=unfit.due)
+                continue
+            try:
+                peer.provider.prove(version.meta, large=version.large)
+            except (Unproven, NotFound) as error:
+                return Outcome('deferred', 'awaits-copy', f'for {peer.name}: {error}', due=now + DEFER_SECONDS)
+        return None
+
+    def _removals(self, version: Version, now: float) -> tuple[Removal, ...]:
+        """What has to wait in the ledger: objects that may be segments, and the segments of a manifest that goes."""
+        row = version.row
+        grace = self._mapping.segments_grace
+        if self._holds_segments:
+            due = float(without_marker(version.opened.times.newest)) + grace
+            return (Removal(row.container, row.row, due, sweep=True),)
+        layout = version.large.layout if version.large is not None else None
+        if layout is None or layout.kind == 'plain' or self._mapping.retain_local_segments:
+            return ()
+        owner = f'{row.container}/{row.name}'
+        named = {(s.container, s.name): s for s in layout.objects()}
+        segments = [
+            Removal(container, Row(0, name, '', s.size, '', s.etag, False, 0), now + grace, sweep=True, owner=owner,
+                    owner_etag=layout.etag)
+            for (container, name), s in named.items()]
+        return (Removal(row.container, row.row, now, sweep=False), *segments)
+
+    def _remove(self, row: ObjectRow, times: RowTimes) -> Outcome:
+        try:
+            return Outcome('archived', self._remover.remove(row, times))
+        except RemovalDeferred as error:
+            return Outcome('deferred', error.reason, str(error), due=self._clock.now() + DEFER_SECONDS)
+        except SourceError as error:
+            return Outcome('failed', error.reason, str(error))
+
+
+def large_meta(meta: ObjectMeta, large: LargeSource) -> ObjectMeta:
+    """What travels with a large object: its logical size, and what tells its content."""
+    layout = large.layout
+    if layout.kind == 'plain':
+        return meta
+    return replace(meta, size=layout.size, etag=layout.etag, source_etag=layout.etag, etag_is_md5=False)
