@@ -142,6 +142,10 @@ class ConnectionFailed(TemporaryError):
     reason = 'connection'
 
 
+class NotConnected(ConnectionFailed):
+    """No connection or no login, so nothing was sent that the remote could have acted on."""
+
+
 class ChecksumMismatch(TemporaryError):
     """The remote received other bytes than were sent (BadDigest, 422, wrong ETag in the answer)."""
 

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from s3_sync.clock import Clock
-from s3_sync.errors import ConnectionFailed
+from s3_sync.errors import ConnectionFailed, NotConnected
 from s3_sync.providers.http import (
     BUFFERED_BODY_BYTES,
     EXPECT_BYTES,
@@ -215,7 +215,7 @@ class Transport:
                 with contextlib.suppress(OSError):
                     sock.close()
             if isinstance(error, (OSError, NoAnswer)):
-                raise ConnectionFailed(f'cannot connect to {host}:{port}: {error}') from error
+                raise NotConnected(f'cannot connect to {host}:{port}: {error}') from error
             raise
 
     def _proxy(self, origin: Origin) -> Proxy | None:

@@ -51,6 +51,8 @@ class Call:
     body: Body | None = None
     timeout: float | None = None
     bounded: bool = True
+    payload: str = ''
+    """``x-amz-content-sha256`` of a body that is framed (``STREAMING-...``); '' for an ordinary one."""
 
     @property
     def what(self) -> str:
@@ -141,7 +143,7 @@ class Client:
         headers = {'host': host_header, 'user-agent': self._agent, **call.headers}
         self._signer(region).sign(
             self._credentials.get(), call.method, path, query, headers, now=self.clock.now() + self._skew,
-            payload=self._payload(call.body), bucket_path=address.bucket_path + rest)
+            payload=call.payload or self._payload(call.body), bucket_path=address.bucket_path + rest)
         response = self._transport.send(
             origin, call.method, f'{path}?{query}' if query else path, headers, call.body,
             timeout=call.timeout or self._patience(call.method), bounded=call.bounded)

@@ -14,9 +14,12 @@ _FIRST, _SECOND = BytesBody(b'first'), BytesBody(b'second')
 _WRONG_ETAG = '0' * 32
 
 
-def probe_conditional_put(objects: Objects, bucket: str, scheme: KeyScheme) -> tuple[bool, bool]:
-    """(If-None-Match: * honoured, If-Match honoured). Leaves nothing behind. Temporary failures raise."""
-    place = Place(bucket, scheme.probe_key(token_hex(16)))
+def probe_conditional_put(objects: Objects, bucket: str, scheme: KeyScheme, token: str = '') -> tuple[bool, bool]:
+    """(If-None-Match: * honoured, If-Match honoured). Leaves nothing behind. Temporary failures raise.
+
+    ``token``: hex digits that make the key, for who must know it.
+    """
+    place = Place(bucket, scheme.probe_key(token or token_hex(16)))
     before, objects.conditional = objects.conditional, (True, True)
     try:
         if not _accepted(objects, place, ABSENT):

@@ -8,9 +8,9 @@ from keystoneauth1 import exceptions as keystone
 from s3_sync.errors import (
     BucketNotFound,
     ChecksumMismatch,
-    ConnectionFailed,
     Forbidden,
     LimitExceeded,
+    NotConnected,
     NotFound,
     NotModified,
     PermanentError,
@@ -66,7 +66,7 @@ def classify_login(where: str, error: Any, now: float) -> ProviderError:
             return Forbidden(f'{where}: login refused ({status})', status=status)
         return classify(f'login at {where}', status, retry_after=retry_after)
     if isinstance(error, keystone.ConnectionError | keystone.DiscoveryFailure):
-        return ConnectionFailed(f'{where}: cannot log in: {error}')
+        return NotConnected(f'{where}: cannot log in: {error}')
     if isinstance(error, keystone.CatalogException | keystone.EndpointNotFound):
         return PermanentError(f'{where}: the catalogue names no object store: {error}', reason='login')
     return PermanentError(f'{where}: cannot log in: {error}', reason='login')
