@@ -217,7 +217,7 @@ def _seamless(runs: Sequence[Run]) -> tuple[Run, ...]:
     """Runs of one piece that follow each other (parts of a split piece, joined again) as one run."""
     found: list[Run] = []
     for run in runs:
-        if found and run.first > 0 and found[-1].piece is run.piece:
+        if found and run.first > 0:
             found[-1] = Run(run.piece, found[-1].first, found[-1].length + run.length)
         else:
             found.append(run)
