@@ -190,6 +190,9 @@ def _check_mapping(item: Mapping, raw: dict[str, Any], path: str, report: Report
     _warn_of_itself(item, path, report)
     if item.restore_object and not item.merge_namespaces:
         report.warn(join(path, 'restore_object'), 'does nothing without merge_namespaces: true')
+    if item.symlinks == 'link' and item.remote.protocol != 'swift':
+        report.problem(join(path, 'symlinks'), 'link is for Swift remotes only, S3 has no symbolic links; use follow '
+                                               'or skip')
     if item.remote.protocol == 'swift':
         if item.sync_container_acl and not item.sync_container_metadata:
             report.problem(join(path, 'sync_container_acl'), 'needs sync_container_metadata: true')

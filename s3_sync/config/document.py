@@ -82,7 +82,7 @@ A mapping's identity, its *generation*, is where its data goes: endpoint, Swift 
 bucket, prefix, local account and container. Another generation starts with the first row and an empty ledger; the
 entries of the old one stay in the ledger, are shown as orphaned, and are taken up again if the mapping comes back.
 
-A change of `selection_criteria`, `exclude_pattern`, `copy_after`, `retain_local`, `retain_local_segments`,
+A change of `selection_criteria`, `exclude_pattern`, `symlinks`, `copy_after`, `retain_local`, `retain_local_segments`,
 `propagate_delete` or `delete_policy`, `propagate_expiration` and its offset, `remote_delete_after` and its addition,
 `convert_dlo` or `min_segment_size` reads all rows again and sends only what differs.
 
@@ -103,6 +103,7 @@ _REFUSED = (
     ('`propagate_delete` that contradicts `delete_policy`', 'one keeps the remote copy, the other deletes it'),
     ('`sync_container_acl` without `sync_container_metadata`', _USELESS),
     ('`min_segment_size` without `convert_dlo`', 'a dynamic large object cannot name joined segments'),
+    ('`symlinks: link` on an S3 remote', 'S3 has no symbolic links'),
     ('`kms_key_id` without `encryption: "aws:kms"`', _USELESS),
     ('`propagate_expiration_offset` without `propagate_expiration`', _USELESS),
     ('`retain_local_segments` without `retain_local: false`', _USELESS),

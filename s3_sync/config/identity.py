@@ -74,11 +74,13 @@ def evaluation(mapping: Mapping) -> str:
 
     A change reads all rows again and sends only what differs.
     """
+    # Keys added later count only when they are used: a new version of the program is no reason to look at everything.
+    later = [] if mapping.symlinks == 'follow' else ['symlinks', mapping.symlinks]
     return _digest(['evaluation', 1, mapping.copy_after, mapping.retain_local, mapping.retain_local_segments,
                     mapping.propagate_delete, mapping.exclude_pattern, mapping.criteria.canonical(),
                     mapping.propagate_expiration, mapping.propagate_expiration_offset,
                     mapping.remote_delete_after, mapping.remote_delete_after_addition,
-                    mapping.convert_dlo, mapping.min_segment_size])
+                    mapping.convert_dlo, mapping.min_segment_size, *later])
 
 
 def _digest(parts: list[Any]) -> str:

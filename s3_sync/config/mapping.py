@@ -34,6 +34,7 @@ def _is_encryption(value: object) -> object:
 # Checked by hand, because a union would answer with one problem for each of its members.
 Encryption = Annotated[bool | Literal['AES256', 'aws:kms'], BeforeValidator(_is_encryption)]
 DeletePolicy = Literal['propagate', 'tombstone', 'local']
+Symlinks = Literal['follow', 'link', 'skip']
 
 
 class SharedKeys(Model):
@@ -104,6 +105,10 @@ class Source(Model):
         'too. Empty excludes nothing.'))
     selection_criteria: dict[str, Any] = Field(default_factory=dict, description=(
         'Which objects count, by headers, size, age and name; see "Selection criteria". Empty selects all.'))
+    symlinks: Symlinks = Field(default='follow', description=(
+        'What becomes of symbolic links. `follow`: what they point to is copied under the link\'s name. `link` (Swift '
+        'remotes): the link itself. `skip`: they are left alone. Versioned containers are made of links of Swift\'s '
+        'own; those are always followed.'))
 
 
 class Deletes(Model):

@@ -9,10 +9,13 @@ from swift.common.utils import Timestamp, encode_timestamps
 
 from container_crawler.rows import Row
 from s3_sync.errors import SourceGone, SourceStale, SourceUnavailable
-from s3_sync.local.source import SourceObject
+from s3_sync.large_objects.manifest import parse_manifest
+from s3_sync.large_objects.model import LargeSource, Segment
+from s3_sync.local.source import Link, SourceObject
 from s3_sync.streams import BytesBody
 from s3_sync.timestamps import RowTimes
 from s3_sync.types import ObjectMeta, ObjectRow
+from test.fakes.large_source import MemoryLargeSource
 
 
 class FakeSource:
@@ -23,6 +26,12 @@ class FakeSource:
         self.live: dict[str, tuple[bytes, ObjectMeta, RowTimes]] = {}
         self.opened = 0
         self.bodies: list[CountedBody] = []
+        self.segments: dict[tuple[str, str], bytes] = {}
+        """What segments of large objects are read from: container and name to bytes."""
+        self.larges: dict[str, LargeSource] = {}
+        """By name: what ``large`` gives instead of what it would make of the manifest."""
+        self.links: dict[str, Link] = {}
+        """By name: objects that are symbolic links; what is ``live`` under the name is their target."""
         self.unreachable = False
         self._row_id = 0
 
@@ -55,7 +64,7 @@ class FakeSource:
 
     # -- Source --------------------------------------------------------------------------
 
-    def open(self, row: ObjectRow) -> SourceObject:
+    def open(self, row: ObjectRow, *, follow_links: bool = True) -> SourceObject:
         self.opened += 1
         if self.unreachable:
             raise SourceUnavailable('no replica answers')
@@ -64,9 +73,24 @@ class FakeSource:
         data, meta, times = self.live[row.name]
         if not times.covers(row.times):
             raise SourceStale(row.path)
+        link = None if follow_links else self.links.get(row.name)
+        if link is not None:
+            data = b''
+            meta = replace(meta, size=0, etag=hashlib.md5(b'', usedforsecurity=False).hexdigest())
         body = CountedBody(data)
         self.bodies.append(body)
-        return SourceObject(meta, times, body, 'disk')
+        return SourceObject(meta, times, body, 'disk', link)
+
+    def large(self, row: ObjectRow, opened: SourceObject) -> LargeSource:
+        """SLOs with whole ordinary segments, DLOs that are put into ``larges``, and plain objects."""
+        if row.name in self.larges:
+            return self.larges[row.name]
+        data = b''.join(opened.body)
+        if opened.meta.large_object == 'slo':
+            return MemoryLargeSource(self.segments, parse_manifest(data))
+        meta = opened.meta
+        return MemoryLargeSource({(self.container, meta.name): data}, [Segment(
+            self.container, meta.name, meta.etag, meta.size, 0, meta.size)], kind='plain')
 
     def expect(self, rows: Sequence[ObjectRow]) -> None:
         pass

@@ -81,6 +81,7 @@ def test_another_swift_account_is_another_generation(change: dict[str, Any]) -> 
     {'retain_local_segments': True}, {'propagate_delete': False}, {'delete_policy': 'tombstone'},
     {'propagate_expiration': True}, {'propagate_expiration_offset': 1}, {'remote_delete_after': 86400},
     {'remote_delete_after_addition': 1}, {'convert_dlo': True}, {'min_segment_size': 1},
+    {'symlinks': 'skip'}, {'symlinks': 'link'},
 ])
 def test_selection_and_headers_change_the_evaluation_only(change: dict[str, Any]) -> None:
     assert s3(**change).evaluation != s3().evaluation

@@ -101,6 +101,7 @@ Make = Callable[..., Any]
     ({'sync_container_acl': True}, 'sync_container_acl', 'Swift remotes only'),
     ({'convert_dlo': True}, 'convert_dlo', 'Swift remotes only'),
     ({'min_segment_size': 5}, 'min_segment_size', 'Swift remotes only'),
+    ({'symlinks': 'link'}, 'symlinks', 'Swift remotes only'),
     ({'auth_type': 'keystone_v3'}, 'auth_type', 'Swift remotes only'),
     ({'tenant_name': 't'}, 'tenant_name', 'Swift remotes only'),
     ({'remote_account': 'a'}, 'remote_account', 'Swift remotes only'),
@@ -138,6 +139,7 @@ def test_an_s3_mapping_is_refused(refused: Make, s3: Make, changes: dict[str, An
     ({'encryption': 'AES256'}, 'encryption', 'S3 remotes only'),
     ({'sync_container_acl': True}, 'sync_container_acl', 'needs sync_container_metadata: true'),
     ({'min_segment_size': '5MiB'}, 'min_segment_size', 'needs convert_dlo: true'),
+    ({'symlinks': 'copy'}, 'symlinks', 'must be follow, link or skip'),
     ({'container': '/*', 'aws_bucket': '/*'}, 'aws_bucket', 'leave it empty'),
     ({'aws_bucket': ''}, 'aws_bucket', 'must not be empty'),
 ])
