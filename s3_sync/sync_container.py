@@ -295,7 +295,7 @@ class SyncContainer(RowHandler):
             for row, outcome in results:
                 end = outcome.end
                 if removed:
-                    ledger.drop_removals(*self._where, [row.name])
+                    ledger.drop_removals(*self._where, [row])
                 if end.removals:
                     ledger.add_removals(self._generation, self.mapping.account, end.removals)
                 if end.finished:

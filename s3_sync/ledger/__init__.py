@@ -6,7 +6,7 @@ from s3_sync.ledger.control import EVERYTHING
 from s3_sync.ledger.import_status import StatusImporter
 from s3_sync.ledger.ledger import Ledger, ledger_path
 from s3_sync.ledger.lock import NodeLock, NodeLockHeld, holder
-from s3_sync.ledger.values import GenerationRow, Kind, ProgressRow, Work
+from s3_sync.ledger.values import GenerationRow, Kind, ProgressRow, RemovalReason, RemovalTotals, WaitingRemoval, Work
 
 __all__ = ['EVERYTHING', 'Backoff', 'GenerationRow', 'Kind', 'Ledger', 'NodeLock', 'NodeLockHeld', 'ProgressRow',
-           'StatusImporter', 'Work', 'holder', 'ledger_path']
+           'RemovalReason', 'RemovalTotals', 'StatusImporter', 'WaitingRemoval', 'Work', 'holder', 'ledger_path']

@@ -1,8 +1,8 @@
 """The node's one durable memory: ``<status_dir>/1space-ledger.sqlite``.
 
-Progress per (generation, database), work that is not done, pauses, facts. The
-daemon's main process is its owner and, but for an operator's small changes
-through ``1space``, its only writer; all processes read it.
+Progress per (generation, database), work that is not done, local removals that
+wait, pauses, facts. The daemon's main process is its owner and, but for an
+operator's small changes through ``1space``, its only writer; all processes read it.
 """
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from s3_sync.clock import Clock, SystemClock
 from s3_sync.ledger.backoff import Backoff
 from s3_sync.ledger.database import Database
 from s3_sync.ledger.progress import ProgressPart
+from s3_sync.ledger.removals import RemovalsPart
 from s3_sync.ledger.work import WorkPart
 
 FILE_NAME = '1space-ledger.sqlite'
@@ -22,8 +23,8 @@ _SYSTEM_CLOCK = SystemClock()
 _BACKOFF = Backoff()
 
 
-class Ledger(WorkPart, ProgressPart):
-    """See the parts: ``work``, ``progress``, ``control``. Every method may raise LedgerError.
+class Ledger(WorkPart, ProgressPart, RemovalsPart):
+    """See the parts: ``work``, ``progress``, ``removals``, ``control``. Every method may raise LedgerError.
 
     After an error nothing of the transaction is written, and the object works again when its
     cause is gone (a full disk that got space). Do not use one object on both sides of a fork, nor, in a

@@ -9,6 +9,10 @@ the time (how many entries wait, when the next is due), kept exact inside the
 same transactions that change ``work``, so that neither a metrics scrape nor
 the daemon's loop ever counts millions of rows. ``work.due`` is NULL for
 permanent failures: they are in no index of due times.
+
+``removal`` is local objects that go once nothing needs them; ``removal_total``
+counts them, kept exact by triggers. A segment stands there once for each
+archived manifest that named it (``owner``), an object with no owner.
 """
 from __future__ import annotations
 
@@ -86,6 +90,50 @@ STEPS: tuple[tuple[str, ...], ...] = (
             value INTEGER NOT NULL,
             PRIMARY KEY (generation, name)
         ) WITHOUT ROWID''',
+    ),
+    (
+        '''CREATE TABLE removal (
+            id INTEGER PRIMARY KEY,
+            generation TEXT NOT NULL,
+            account TEXT NOT NULL,
+            container TEXT NOT NULL,
+            name TEXT NOT NULL,
+            owner TEXT NOT NULL,
+            owner_etag TEXT NOT NULL,
+            sweep INTEGER NOT NULL,
+            due REAL NOT NULL,
+            row_id INTEGER NOT NULL,
+            created_at TEXT NOT NULL,
+            size INTEGER NOT NULL,
+            content_type TEXT NOT NULL,
+            etag TEXT NOT NULL,
+            policy_index INTEGER NOT NULL,
+            reason TEXT NOT NULL DEFAULT '',
+            detail TEXT NOT NULL DEFAULT '',
+            attempts INTEGER NOT NULL DEFAULT 0,
+            added REAL NOT NULL,
+            updated REAL NOT NULL,
+            UNIQUE (generation, account, container, name, owner)
+        )''',
+        'CREATE INDEX removal_due ON removal (generation, sweep, due)',
+        '''CREATE TABLE removal_total (
+            generation TEXT PRIMARY KEY,
+            objects INTEGER NOT NULL,
+            segments INTEGER NOT NULL,
+            bytes INTEGER NOT NULL
+        ) WITHOUT ROWID''',
+        '''CREATE TRIGGER removal_came AFTER INSERT ON removal BEGIN
+            INSERT INTO removal_total VALUES (new.generation, new.owner = '', new.owner != '', new.size)
+            ON CONFLICT (generation) DO UPDATE SET objects = objects + excluded.objects,
+                segments = segments + excluded.segments, bytes = bytes + excluded.bytes;
+        END''',
+        '''CREATE TRIGGER removal_went AFTER DELETE ON removal BEGIN
+            UPDATE removal_total SET objects = objects - (old.owner = ''), segments = segments - (old.owner != ''),
+                bytes = bytes - old.size WHERE generation = old.generation;
+        END''',
+        '''CREATE TRIGGER removal_changed AFTER UPDATE OF size ON removal BEGIN
+            UPDATE removal_total SET bytes = bytes - old.size + new.size WHERE generation = new.generation;
+        END''',
     ),
 )
 

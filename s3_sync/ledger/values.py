@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from container_crawler.rows import Row
+from s3_sync.types import Removal
 
 Kind = Literal['deferred', 'failed', 'permanent']
 
@@ -76,3 +77,43 @@ class GenerationRow:
     first_seen: float
     last_seen: float
     """Unix seconds when a configuration last named it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRemoval:
+    """A local object that is to go, and what has kept it so far."""
+
+    generation: str
+    account: str
+    removal: Removal
+    reason: str = ''
+    """Why it still waits: ``referenced``, ``replica-away`` and the like; '' when it was not tried yet."""
+    detail: str = ''
+    attempts: int = 0
+    """How often it was put off without anything else of its account going."""
+    added: float = 0.0
+    """Unix seconds when it first came here."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalTotals:
+    objects: int = 0
+    segments: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalReason:
+    """Waiting removals that are alike, for people."""
+
+    segments: bool
+    reason: str
+    """As in ``WaitingRemoval``, and of those not tried yet ``not-due`` or ``due``."""
+    count: int
+    bytes: int
+    due: float
+    """Unix seconds when the first of them is looked at again."""
+    added: float
+    """Unix seconds when the oldest of them came."""
+    detail: str
+    """Of one of them."""
