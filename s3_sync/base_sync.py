@@ -258,6 +258,14 @@ class BaseSync(ABC):
         """
         return False
 
+    def bring_link(self, meta: ObjectMeta, container: str, name: str) -> bool:
+        """Have a symbolic link ``meta.name`` that leads to the copy of the local ``container/name``.
+
+        True when it had to be written. Unsupported where there are no links, or
+        the target's copy is not this mapping's.
+        """
+        raise Unsupported('this store has no symbolic links')
+
     def relation(self, large: LargeSource, remote: ObjectMeta) -> Relation:
         """Whether the remote version holds this large object's bytes, as far as the store's ETags tell."""
         return 'unknown'

@@ -35,7 +35,7 @@ from s3_sync.errors import (
     Unproven,
     Unsupported,
 )
-from s3_sync.local.source import Source, SourceObject
+from s3_sync.local.source import Link, Source, SourceObject
 from s3_sync.local.versions import RESTORED_FROM_HEADER
 from s3_sync.timestamps import is_ours
 from s3_sync.types import Condition, ObjectMeta, ObjectRow
@@ -87,9 +87,9 @@ class Applier:
         except Exception as error:  # one bad object never blocks another
             return self._failed(row, error)
 
-    def _with_source(self, row: ObjectRow, mode: Mode) -> Outcome:
+    def _with_source(self, row: ObjectRow, mode: Mode, *, follow_links: bool = False) -> Outcome:
         try:
-            opened = self.source.open(row)
+            opened = self.source.open(row, follow_links=follow_links or self.mapping.symlinks == 'follow')
         except SourceGone:
             return Outcome('same', 'gone')
         except SourceStale:
@@ -98,6 +98,8 @@ class Applier:
                 raise
             return ghost
         try:
+            if opened.link is not None:
+                return self._link(row, opened, opened.link, mode)
             version = self._version(row, opened)
             unfit = self._selector.after_read(row, version.meta, self.clock.now())
             if unfit is not None:
@@ -108,6 +110,20 @@ class Applier:
             return brought.outcome if self.archiver is None else self._archive(version, brought, mode)
         finally:
             opened.body.close()
+
+    def _link(self, row: ObjectRow, opened: SourceObject, link: Link, mode: Mode) -> Outcome:
+        if self.mapping.symlinks == 'skip':
+            return Outcome('excluded', 'symlink')
+        unfit = self._selector.after_read(row, opened.meta, self.clock.now())
+        if unfit is not None:
+            return unfit
+        if not link.account:
+            try:
+                written = self.provider.bring_link(opened.meta, link.container, link.name)
+                return Outcome('copied', 'link') if written else Outcome('same', 'same')
+            except Unsupported:
+                pass  # it leads to what this mapping does not copy: the data goes instead
+        return self._with_source(row, mode, follow_links=True)
 
     def _version(self, row: ObjectRow, opened: SourceObject) -> Version:
         if not opened.meta.large_object and opened.meta.size <= self.provider.capabilities.max_put_bytes:

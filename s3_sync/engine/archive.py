@@ -104,7 +104,9 @@ class Archiver:
         removals = () if cleared else self._removals(version, now)
         if removals:
             return Outcome('archived', 'waits', removals=removals)
-        return self._remove(version.row, version.opened.times)
+        # The row's times: of a link its own, not its target's; of a version newer than the row, which has its own row,
+        # too old to touch it.
+        return self._remove(version.row, version.row.times)
 
     def ghost(self, row: ObjectRow) -> Outcome | None:
         """A row whose version is on no disk: when the remote has it, or a newer one, the row goes as well."""

@@ -56,6 +56,12 @@ class SpooledListing:
                 found[name] = ListingEntry(name=name, size=size, etag=etag, last_modified=modified)
         return found
 
+    def in_order(self) -> Iterator[ListingEntry]:
+        """All entries, in order of UTF-8 bytes."""
+        for name, size, etag, modified in self._database.execute(
+                'SELECT name, size, etag, modified FROM entry ORDER BY name'):
+            yield ListingEntry(name=name, size=size, etag=etag, last_modified=modified)
+
     def close(self) -> None:
         self._database.close()
 
