@@ -4,7 +4,9 @@ An ETag proves equality where the same function of the same bytes gives it. It
 proves difference only where it is known to be the MD5 of the whole content:
 another multipart ETag may come from other part sizes, another SLO ETag from
 other segments of the same bytes, and stores that encrypt give ETags of their
-own making. All that is ``unknown``.
+own making. All that is ``unknown``. A DLO's digest is the exception: the
+listing behind it changes without the object's time, so a copy that records
+another digest counts as ``different``, or the change would never be sent.
 """
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ def relation_to(layout: Layout, remote_etag: str, *, source_etag: str = '', swif
     ``swift_slo_etag`` and ``source_dlo_etag`` what the predecessor's do
     (``swift-slo-etag``, ``swift-source-dlo-etag``). ``parts``: how this store's
     copy would be cut. ``etag_is_md5``: the remote ETag is known to be the MD5
-    of the whole content. Quotes around ETags do not count.
+    of the whole content. ``remote_size`` None: not told (Swift does not, for a
+    DLO of many segments). Quotes around ETags do not count.
     """
     remote_etag = remote_etag.strip('"')
     if remote_size is not None and remote_size != layout.size:
@@ -44,6 +47,8 @@ def relation_to(layout: Layout, remote_etag: str, *, source_etag: str = '', swif
         return 'same'
     if layout.etag and layout.etag in (remote_etag, source_etag, source_dlo_etag, swift_slo_etag.strip('"')):
         return 'same'
+    if layout.kind == 'dlo' and (source_etag or source_dlo_etag):
+        return 'different'
     if swift_slo_etag and layout.manifest and swift_slo_etag.strip('"') == _md5(layout.manifest):
         return 'same'
     md5 = _content_md5(layout)

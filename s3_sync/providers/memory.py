@@ -22,7 +22,11 @@ from s3_sync.errors import (
     NotModified,
     PermanentError,
     PreconditionFailed,
+    Unproven,
 )
+from s3_sync.large_objects.bodies import WholeBody
+from s3_sync.large_objects.etags import Relation, relation_to
+from s3_sync.large_objects.model import LargeSource
 from s3_sync.streams import CHUNK_BYTES, Body
 from s3_sync.timestamps import http_date, http_date_seconds
 from s3_sync.types import (
@@ -48,6 +52,8 @@ class StoredObject:
 
     data: bytes
     meta: ObjectMeta
+    content: str = ''
+    """``Layout.etag`` of the large object whose every piece was checked on its way here; '' for any other write."""
 
 
 @dataclass
@@ -57,6 +63,8 @@ class MemoryStore:
     buckets: dict[str, dict[str, StoredObject]] = field(default_factory=dict)
     settings: dict[str, dict[str, str]] = field(default_factory=dict)
     """Headers that ``apply_container`` and container POSTs left, by bucket."""
+    manifests: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    """What stands beside large objects, by bucket and name; no listing shows it."""
     secret: str = ''
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -150,7 +158,7 @@ class MemorySync(BaseSync):
             raise ChecksumMismatch(f'{key}: the bytes received are not those announced', status=422)
         with self.store.lock:
             self._check(key, bucket, condition)
-            self._objects(bucket)[key] = StoredObject(data, self._kept(key, meta, digest, len(data)))
+            self._store(bucket, StoredObject(data, self._kept(key, meta, digest, len(data))))
         return PutResult(digest)
 
     def post_object(self, key: str, meta: ObjectMeta, *, bucket: str | None = None,
@@ -158,7 +166,9 @@ class MemorySync(BaseSync):
         with self.store.lock:
             stored = self._stored(key, bucket)
             self._check(key, bucket, condition)
-            stored.meta = self._kept(key, meta, stored.meta.etag, stored.meta.size)
+            # The data stays, and so does what tells its content.
+            kept = replace(meta, source_etag=meta.source_etag or stored.meta.source_etag)
+            stored.meta = self._kept(key, kept, stored.meta.etag, stored.meta.size)
         return PutResult(stored.meta.etag)
 
     def delete_object(self, key: str, *, bucket: str | None = None, condition: Condition = NO_CONDITION) -> bool:
@@ -167,6 +177,7 @@ class MemorySync(BaseSync):
             if key in objects:
                 self._check(key, bucket, condition)
             gone = objects.pop(key, None)
+            self.store.manifests.pop((bucket or self.bucket, key), None)
             return gone is not None and not self._expired(gone)
 
     def upload_object(self, body: Body, meta: ObjectMeta, *, condition: Condition = NO_CONDITION) -> PutResult:
@@ -174,16 +185,59 @@ class MemorySync(BaseSync):
         return self.put_object(meta.name, body, meta, condition=condition)
 
     def check_upload(self, meta: ObjectMeta, size: int) -> None:
-        limits = self.capabilities
-        if len(meta.name.encode()) > limits.max_key_bytes:
-            raise LimitExceeded(f'name is longer than {limits.max_key_bytes} bytes', reason='name-too-long')
-        if size > limits.max_put_bytes:
-            raise LimitExceeded(f'object is larger than {limits.max_put_bytes} bytes', reason='too-large')
-        self._check_metadata(meta)
+        if size > self.capabilities.max_put_bytes:
+            raise LimitExceeded(f'object is larger than {self.capabilities.max_put_bytes} bytes', reason='too-large')
+        self._check_limits(meta)
 
     def update_metadata(self, meta: ObjectMeta, remote: ObjectMeta) -> PutResult:
         self._check_metadata(meta)
         return self.post_object(meta.name, meta, condition=Condition(if_match=remote.etag))
+
+    # -- large objects ------------------------------------------------------------------
+
+    def upload_large_object(self, large: LargeSource, meta: ObjectMeta, *,
+                            condition: Condition = NO_CONDITION) -> PutResult:
+        """As one object of its logical bytes, the stored manifest beside it."""
+        self._check_limits(meta)
+        with self.store.lock:
+            self._check(meta.name, None, condition)  # before anything is read
+        body = WholeBody(large)
+        try:
+            data = b''.join(body)
+        finally:
+            body.close()
+        digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        layout = large.layout
+        with self.store.lock:
+            self._check(meta.name, None, condition)
+            self._store(None, StoredObject(data, self._kept(meta.name, meta, digest, len(data)), layout.etag),
+                        layout.manifest)
+        return PutResult(digest)
+
+    def ensure_manifest(self, large: LargeSource, meta: ObjectMeta) -> bool:
+        wanted, place = large.layout.manifest, (self.bucket, meta.name)
+        with self.store.lock:
+            self._stored(meta.name, None)
+            if self.store.manifests.get(place, b'') == wanted:
+                return False
+            self.store.manifests[place] = wanted
+        return True
+
+    def relation(self, large: LargeSource, remote: ObjectMeta) -> Relation:
+        return relation_to(large.layout, remote.etag, source_etag=remote.source_etag, remote_size=remote.size,
+                           etag_is_md5=True)
+
+    def prove(self, meta: ObjectMeta, *, large: LargeSource | None = None,
+              written: PutResult | None = None) -> ObjectMeta:
+        if large is not None:
+            with self.store.lock:
+                stored = self._stored(meta.name, None)
+                manifest = self.store.manifests.get((self.bucket, meta.name), b'')
+            if manifest != large.layout.manifest:
+                raise Unproven(f'{meta.name!r}: the manifest is missing')
+            if stored.content and stored.content == large.layout.etag:
+                written = PutResult(stored.meta.etag)
+        return super().prove(meta, large=large, written=written)
 
     # -- shunt --------------------------------------------------------------------------
 
@@ -272,6 +326,20 @@ class MemorySync(BaseSync):
             raise PreconditionFailed(f'{key} exists', status=412)
         if condition.if_match is not None and (not there or condition.if_match not in ('*', etag)):
             raise PreconditionFailed(f'{key} is not the version expected', status=412)
+
+    def _store(self, bucket: str | None, stored: StoredObject, manifest: bytes = b'') -> None:
+        """A new version, with what belongs to it and nothing that belonged to the one before."""
+        place = bucket or self.bucket, stored.meta.name
+        self._objects(bucket)[stored.meta.name] = stored
+        self.store.manifests.pop(place, None)
+        if manifest:
+            self.store.manifests[place] = manifest
+
+    def _check_limits(self, meta: ObjectMeta) -> None:
+        limits = self.capabilities
+        if len(meta.name.encode()) > limits.max_key_bytes:
+            raise LimitExceeded(f'name is longer than {limits.max_key_bytes} bytes', reason='name-too-long')
+        self._check_metadata(meta)
 
     def _check_metadata(self, meta: ObjectMeta) -> None:
         limits = self.capabilities
