@@ -65,6 +65,8 @@ class Capabilities:
     """Expiry is a rule of the bucket (S3 lifecycle)."""
     container_metadata: bool = False
     """Container metadata and ACLs can be set remotely."""
+    links: bool = False
+    """``bring_link`` makes symbolic links."""
     batch_delete: int = 1
     """Names that one ``delete_objects`` request takes."""
     max_key_bytes: int = 1024
@@ -250,6 +252,20 @@ class BaseSync(ABC):
         new version is, and nothing that only the old one used is left.
         """
         raise Unsupported('this provider takes no large objects')
+
+    def check_large_upload(self, large: LargeSource, meta: ObjectMeta) -> int:
+        """About how many requests ``upload_large_object`` sends; LimitExceeded as that before its first.
+
+        For dry runs.
+        """
+        return len(large.layout.pieces) + 1
+
+    def sweep_uploads(self, older_than_seconds: float) -> int:
+        """End uploads of ours that nobody went on with for so long, never anybody else's; how many there were.
+
+        What cannot be ended now is left for the next sweep. Default: this store has nothing of the kind.
+        """
+        return 0
 
     def ensure_manifest(self, large: LargeSource, meta: ObjectMeta) -> bool:
         """The data at the remote is right: have what belongs beside it (the manifest object) there too.

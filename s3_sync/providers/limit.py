@@ -21,6 +21,7 @@ from s3_sync.clock import Clock, SystemClock
 from s3_sync.errors import LimiterStopped
 from s3_sync.providers.wrapper import T, Wrapper
 from s3_sync.streams import Body
+from s3_sync.types import PutResult
 
 BURST_SECONDS = 1.0
 """An idle remote may be given this long a stretch of its rate at once."""
@@ -122,7 +123,11 @@ class LimitSync(Wrapper):
 
     def _around(self, operation: str, call: Callable[[], T], body: Body | None = None) -> T:
         self._wait(self._limiter.take_requests(1, self._clock.monotonic()))
-        return call()
+        result = call()
+        if isinstance(result, PutResult) and result.requests > 1:
+            # Known only now how many it took (a large object's parts): whoever comes next waits for them.
+            self._limiter.take_requests(result.requests - 1, self._clock.monotonic())
+        return result
 
     def _sending(self, body: Body) -> Body:
         return _LimitedBody(body, self._pay)

@@ -7,7 +7,9 @@ or If-Match write can meet its own result and fail with PreconditionFailed.
 That error means "look, then decide again" here as everywhere, and the caller's
 HEAD finds its own version.
 
-Requests on behalf of a waiting client (``shunt_*``) are never repeated here.
+Requests on behalf of a waiting client (``shunt_*``) are never repeated here,
+nor is the upload of a large object: it is many requests, each of which its
+provider repeats with ``retried``.
 """
 from __future__ import annotations
 
@@ -35,6 +37,34 @@ class RetryPolicy:
 
 
 DEFAULT_POLICY = RetryPolicy()
+RETRIED_INSIDE = frozenset({'upload_large_object', 'sweep_uploads'})
+
+
+def wait_before(error: TemporaryError, attempt: int, policy: RetryPolicy,
+                chance: Callable[[], float] = random.random) -> float | None:
+    """Seconds until the try after number ``attempt`` (full jitter, never before Retry-After), None to give up."""
+    asked = error.retry_after or 0.0
+    if attempt >= policy.attempts or asked > policy.longest_wait_seconds:
+        return None
+    spread: float = min(policy.longest_wait_seconds, policy.base_seconds * 2 ** (attempt - 1))
+    return asked + chance() * spread
+
+
+def retried(call: Callable[[], T], *, clock: Clock, policy: RetryPolicy = DEFAULT_POLICY,
+            chance: Callable[[], float] = random.random, body: Body | None = None) -> T:
+    """What ``call`` returns, repeated while it fails with TemporaryError and the policy allows; ``body`` is rewound."""
+    attempt = 1
+    while True:
+        try:
+            return call()
+        except TemporaryError as error:
+            wait = wait_before(error, attempt, policy, chance)
+            if wait is None:
+                raise
+        clock.sleep(wait)
+        if body is not None:
+            body.rewind()
+        attempt += 1
 
 
 class RetrySync(Wrapper):
@@ -49,20 +79,9 @@ class RetrySync(Wrapper):
         self._chance = chance
 
     def _around(self, operation: str, call: Callable[[], T], body: Body | None = None) -> T:
-        if operation.startswith('shunt_'):
+        if operation.startswith('shunt_') or operation in RETRIED_INSIDE:
             return call()
-        attempt = 1
-        while True:
-            try:
-                return call()
-            except TemporaryError as error:
-                wait = self._wait(error, attempt)
-                if wait is None:
-                    raise
-            self._clock.sleep(wait)
-            if body is not None:
-                body.rewind()
-            attempt += 1
+        return retried(call, clock=self._clock, policy=self._policy, chance=self._chance, body=body)
 
     def delete_objects(self, keys: Sequence[str]) -> dict[str, Exception | None]:
         """Names whose own outcome is temporary are tried again, the others are left as they are."""
@@ -81,10 +100,4 @@ class RetrySync(Wrapper):
             attempt += 1
 
     def _wait(self, error: TemporaryError, attempt: int) -> float | None:
-        """Seconds until the next try (full jitter, never before Retry-After), None to give up."""
-        policy = self._policy
-        asked = error.retry_after or 0.0
-        if attempt >= policy.attempts or asked > policy.longest_wait_seconds:
-            return None
-        spread: float = min(policy.longest_wait_seconds, policy.base_seconds * 2 ** (attempt - 1))
-        return asked + self._chance() * spread
+        return wait_before(error, attempt, self._policy, self._chance)

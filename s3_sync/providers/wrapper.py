@@ -2,7 +2,7 @@
 
 Policies (retry, limit, meter) and the tests' faults override ``_around``,
 ``_sending`` and ``_receiving`` only, so a new method of the contract is added
-here and nowhere else.
+here and nowhere else. Of a large object every body goes through ``_sending``.
 """
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from s3_sync.base_sync import NO_CONDITION, BaseSync, Capabilities, ProviderResponse, RemoteObject
+from s3_sync.large_objects.etags import Relation
+from s3_sync.large_objects.model import LargeSource, Piece
 from s3_sync.streams import Body
 from s3_sync.types import BucketPage, Condition, ListingPage, ObjectMeta, PutResult, ShuntRequest
 
@@ -112,6 +114,33 @@ class Wrapper(BaseSync):
     def comparable(self, meta: ObjectMeta) -> tuple[object, ...]:
         return self.inner.comparable(meta)
 
+    # -- large objects ------------------------------------------------------------------
+
+    def upload_large_object(self, large: LargeSource, meta: ObjectMeta, *,
+                            condition: Condition = NO_CONDITION) -> PutResult:
+        sent = _SentLarge(large, self._sending)
+        return self._around('upload_large_object', lambda: self.inner.upload_large_object(
+            sent, meta, condition=condition))
+
+    def check_large_upload(self, large: LargeSource, meta: ObjectMeta) -> int:
+        return self.inner.check_large_upload(large, meta)
+
+    def sweep_uploads(self, older_than_seconds: float) -> int:
+        return self._around('sweep_uploads', lambda: self.inner.sweep_uploads(older_than_seconds))
+
+    def ensure_manifest(self, large: LargeSource, meta: ObjectMeta) -> bool:
+        return self._around('ensure_manifest', lambda: self.inner.ensure_manifest(large, meta))
+
+    def bring_link(self, meta: ObjectMeta, container: str, name: str) -> bool:
+        return self._around('bring_link', lambda: self.inner.bring_link(meta, container, name))
+
+    def relation(self, large: LargeSource, remote: ObjectMeta) -> Relation:
+        return self.inner.relation(large, remote)
+
+    def prove(self, meta: ObjectMeta, *, large: LargeSource | None = None,
+              written: PutResult | None = None) -> ObjectMeta:
+        return self._around('prove', lambda: self.inner.prove(meta, large=large, written=written))
+
     # -- what the shunt calls -----------------------------------------------------------
 
     def shunt_object(self, request: ShuntRequest) -> ProviderResponse:
@@ -132,3 +161,18 @@ class Wrapper(BaseSync):
 
     def close(self) -> None:
         self.inner.close()
+
+
+class _SentLarge:
+    """A large object whose bodies all go through ``sending``."""
+
+    def __init__(self, large: LargeSource, sending: Callable[[Body], Body]) -> None:
+        self._large = large
+        self._sending = sending
+        self.layout = large.layout
+
+    def open(self, piece: Piece) -> Body:
+        return self._sending(self._large.open(piece))
+
+    def open_run(self, piece: Piece, first: int, length: int) -> Body:
+        return self._sending(self._large.open_run(piece, first, length))

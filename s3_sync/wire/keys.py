@@ -3,7 +3,8 @@
 Archives written years ago must be found again, so nothing here may change: the
 hash in front (it spread load over S3's partitions), the manifests beside the
 objects, the custom prefix that replaces it all. Side objects with large
-metadata and the keys of probes are ours, named after the same pattern.
+metadata, marks of unfinished uploads and the keys of probes are ours, named
+after the same pattern.
 """
 from __future__ import annotations
 
@@ -13,10 +14,11 @@ import re
 MANIFESTS = '.manifests'
 METADATA = '.metadata'
 PROBES = '.1space'
-INTERNAL = (MANIFESTS, METADATA, PROBES)
+UPLOADS = '.uploads'
+INTERNAL = (MANIFESTS, METADATA, PROBES, UPLOADS)
 _INTERNAL_NAMES = {
     MANIFESTS: r'(?:[0-9a-f]{64}\.swift_slo_manifest)?', METADATA: r'(?:[0-9a-f]{64}\.json)?',
-    PROBES: r'(?:probe-[0-9a-f]+)?'}
+    PROBES: r'(?:probe-[0-9a-f]+)?', UPLOADS: r'(?:[0-9a-f]{64}\.[0-9a-f]+\.json)?'}
 
 
 def container_hash(account: str, container: str) -> str:
@@ -60,6 +62,15 @@ class KeyScheme:
     def side_key(self, name: str) -> str:
         """Where user metadata beyond the store's limit is kept."""
         return f'{self._internal[METADATA]}{_digest(name)}.json'
+
+    def upload_prefix(self, name: str | None = None) -> str:
+        """What the keys of all marks of unfinished uploads begin with; or those of one object."""
+        front = self._internal[UPLOADS]
+        return front if name is None else f'{front}{_digest(name)}.'
+
+    def upload_key(self, name: str, token: str) -> str:
+        """Where one unfinished multipart upload is noted; ``token`` (hex) tells those of one object apart."""
+        return f'{self.upload_prefix(name)}{token}.json'
 
     def probe_key(self, token: str) -> str:
         """A throw-away key that no object of a user can have."""

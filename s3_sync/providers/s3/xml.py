@@ -17,7 +17,8 @@ def parse(data: bytes) -> Element:
     if b'<!' in data and (b'<!DOCTYPE' in data or b'<!ENTITY' in data):
         raise TemporaryError('answer declares entities, which no store does', reason='malformed-answer')
     try:
-        root = ElementTree.fromstring(data)  # noqa: S314  (no entities: checked above)
+        # Stores send blanks ahead of an answer that takes them long.
+        root = ElementTree.fromstring(data.lstrip())  # noqa: S314  (no entities: checked above)
     except ElementTree.ParseError as error:
         raise TemporaryError(f'answer is not XML: {error}', reason='malformed-answer') from error
     for element in root.iter():

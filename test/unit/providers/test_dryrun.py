@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from s3_sync.base_sync import BaseSync
-from s3_sync.errors import BucketNotFound, LimitExceeded, NotFound, PreconditionFailed
+from s3_sync.errors import BucketNotFound, LimitExceeded, NotFound, PreconditionFailed, Unsupported
 from s3_sync.metric_defs import REQUESTS
 from s3_sync.metrics import Registry
 from s3_sync.providers.dryrun import DryRunSync
@@ -14,10 +14,14 @@ from s3_sync.providers.memory import MemoryStore, MemorySync
 from s3_sync.providers.metered import MeteredSync
 from s3_sync.streams import BytesBody
 from s3_sync.types import ABSENT, Condition, ShuntRequest
+from test.fakes.large_source import MemoryLargeSource, segment
 from test.unit.contract.provider_contract import described, upload
 
 READS = {'head_account', 'list_buckets', 'head_bucket', 'list_objects', 'head_object', 'get_object', 'shunt_object',
-         'comparable', 'check_upload', 'location', 'close', 'set_conditional_put'}
+         'comparable', 'check_upload', 'check_large_upload', 'relation', 'location', 'close', 'set_conditional_put'}
+
+SEGMENTS = {('s', 'a'): b'aaa', ('s', 'b'): b'bb'}
+LARGE = MemoryLargeSource(SEGMENTS, [segment(SEGMENTS, 's', 'a'), segment(SEGMENTS, 's', 'b')])
 
 
 class Guarded(MemorySync):
@@ -48,12 +52,19 @@ def test_no_method_of_the_contract_that_writes_reaches_the_remote() -> None:
     dry.delete_object('there')
     assert dry.delete_objects(['there', 'b', 'c']) == {'there': None, 'b': None, 'c': None}
     dry.apply_container({'x-container-meta-a': 'b'})
+    large_meta = described('l', LARGE.data)
+    assert dry.prove(large_meta, large=LARGE, written=dry.upload_large_object(LARGE, large_meta)) == large_meta
+    assert dry.ensure_manifest(LARGE, large_meta) is False
+    assert dry.sweep_uploads(0) == 0
+    dry.capabilities = replace(dry.capabilities, links=True)
+    assert dry.bring_link(meta, 'c', 'target') is True
     dry.shunt_post(ShuntRequest('POST', 'there'))
     dry.shunt_delete(ShuntRequest('DELETE', 'there'))
     assert dry.probe_conditional_put() == (dry.capabilities.create_only, dry.capabilities.conditional_overwrite)
     public = {name for name in vars(BaseSync) if not name.startswith('_')} - {'capabilities'}
     told = {'put_object', 'upload_object', 'post_object', 'update_metadata', 'delete_object', 'delete_objects',
-            'apply_container', 'shunt_post', 'shunt_delete', 'probe_conditional_put'}
+            'apply_container', 'shunt_post', 'shunt_delete', 'probe_conditional_put', 'upload_large_object',
+            'ensure_manifest', 'sweep_uploads', 'prove', 'bring_link'}
     assert public == READS | told, 'a new method of the contract: does it write?'
 
 
@@ -115,3 +126,27 @@ def test_requests_are_counted_as_the_real_run_would_send_them() -> None:
     dry.list_objects()
     assert dry.requests == {'HEAD': 2, 'PUT': 1, 'DELETE': 2, 'LIST': 1}
     assert dry.why('there') == 'changed' and dry.why('gone') == 'new'
+
+
+def test_a_large_object_counts_all_its_requests_and_may_be_refused() -> None:
+    dry = DryRunSync(MemorySync(_filled('there')))
+    dry.upload_large_object(LARGE, described('new', LARGE.data), condition=ABSENT)
+    assert dry.requests == {'PUT': 3}
+    with pytest.raises(PreconditionFailed):
+        dry.upload_large_object(LARGE, described('there', LARGE.data), condition=ABSENT)
+    assert LARGE.opened == []
+
+
+def test_a_link_that_the_target_cannot_hold_is_refused_as_there() -> None:
+    dry = DryRunSync(MemorySync())
+    with pytest.raises(Unsupported):
+        dry.bring_link(described('link', b''), 'c', 'target')
+    assert not dry.requests
+
+
+def test_proof_of_what_was_there_before_is_asked_for() -> None:
+    dry = DryRunSync(MemorySync(_filled('there')))
+    meta = dry.head_object('there')
+    assert dry.prove(meta) == meta
+    with pytest.raises(NotFound):
+        dry.prove(described('gone', b'data'))

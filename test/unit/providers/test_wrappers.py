@@ -22,11 +22,12 @@ from s3_sync.metrics import Registry
 from s3_sync.providers.limit import LimitSync, SharedLimiter
 from s3_sync.providers.memory import MemoryStore, MemorySync
 from s3_sync.providers.metered import MeteredSync
-from s3_sync.providers.retry import RetryPolicy, RetrySync
+from s3_sync.providers.retry import RetryPolicy, RetrySync, retried
 from s3_sync.providers.wrapper import Wrapper
 from s3_sync.streams import BytesBody, StreamBody
-from s3_sync.types import ABSENT, ShuntRequest
+from s3_sync.types import ABSENT, ObjectMeta, PutResult, ShuntRequest
 from test.fakes.faulty import LOST_ANSWER, Fault, FaultySync, nth, on
+from test.fakes.large_source import MemoryLargeSource, segment
 from test.unit.contract.provider_contract import Build, ProviderContract, described, names, upload
 
 
@@ -150,6 +151,39 @@ def test_a_waiting_client_s_request_is_not_repeated() -> None:
     assert len(faulty.calls) == 1
 
 
+SEGMENTS = {('s', 'a'): b'x' * 2000, ('s', 'b'): b'y' * 1000}
+LARGE = MemoryLargeSource(SEGMENTS, [segment(SEGMENTS, 's', 'a'), segment(SEGMENTS, 's', 'b')])
+
+
+def large_meta() -> ObjectMeta:
+    return ObjectMeta('large', LARGE.layout.size, LARGE.layout.etag, source_etag=LARGE.layout.etag,
+                      etag_is_md5=False, large_object='slo')
+
+
+def test_a_large_object_is_left_to_its_provider_which_repeats_its_own_parts() -> None:
+    provider, faulty = retrying(on('upload_large_object', Fault(Throttled('slow', status=503))))
+    with pytest.raises(Throttled):
+        provider.upload_large_object(LARGE, large_meta())
+    assert faulty.calls == ['upload_large_object']
+    provider.upload_large_object(LARGE, large_meta())
+    assert provider.relation(LARGE, provider.head_object('large')) == 'same'
+
+
+def test_one_request_is_repeated_like_any_other_by_those_who_send_many() -> None:
+    clock = Sleeps()
+    tries = iter([Throttled('slow', retry_after=2), ConnectionFailed('x'), None])
+
+    def call() -> str:
+        error = next(tries)
+        if error:
+            raise error
+        return 'done'
+    opened = []
+    body = StreamBody(lambda: opened.append(1) or iter([b'x']), 1)  # type: ignore[func-returns-value]
+    assert retried(call, clock=clock, policy=RetryPolicy(base_seconds=1), chance=lambda: 0.5, body=body) == 'done'
+    assert clock.slept == [2.5, 1.0]
+
+
 # -- meter ------------------------------------------------------------------------------------
 
 def test_every_try_is_counted_by_operation_and_code() -> None:
@@ -249,6 +283,30 @@ def test_an_upload_cut_by_a_stop_stores_nothing() -> None:
     with pytest.raises(LimiterStopped):
         LimitSync(inner, limiter, clock=FakeClock()).upload_object(BytesBody(b'data'), described('o', b'data'))
     assert names(inner) == []
+    limiter.close()
+
+
+def test_every_body_of_a_large_object_is_paid_for() -> None:
+    clock = Sleeps()
+    limiter = SharedLimiter.create(bytes_per_second=1000)
+    LimitSync(MemorySync(), limiter, clock=clock).upload_large_object(LARGE, large_meta())
+    assert sum(clock.slept) == pytest.approx(2)
+    limiter.close()
+
+
+def test_requests_that_turn_out_to_be_many_are_paid_for_by_who_comes_next() -> None:
+    class Parts(MemorySync):
+        def upload_large_object(self, *arguments: Any, **named: Any) -> PutResult:
+            return PutResult('etag', requests=41)
+    clock, registry = Sleeps(), Registry()
+    limiter = SharedLimiter.create(requests_per_second=10)
+    metered = MeteredSync(Parts(), remote='r', metrics=registry, clock=clock)
+    provider = LimitSync(metered, limiter, clock=clock)
+    provider.upload_large_object(LARGE, large_meta())
+    assert clock.slept == []
+    provider.head_bucket()
+    assert sum(clock.slept) == pytest.approx((41 + 1 - 10) / 10)
+    assert registry.value(REQUESTS, 'r', 'upload_large_object', '2xx') == 41
     limiter.close()
 
 
