@@ -196,14 +196,24 @@ class SegmentChanged(SourceError):
 
 
 class RemovalDeferred(SourceError):
-    """An archived object cannot go yet: a replica that may keep it does not answer, or still shows it."""
+    """An archived object cannot go yet: a replica that may keep it does not answer, or still shows it.
+
+    ``due``: Unix seconds before which another try makes no sense, 0 when that is not known.
+    """
 
     reason = 'replica-away'
 
-    def __init__(self, message: str, *, reason: str | None = None) -> None:
+    def __init__(self, message: str, *, reason: str | None = None, due: float = 0.0) -> None:
         super().__init__(message)
+        self.due = due
         if reason is not None:
             self.reason = reason
+
+
+class AccountUnreadable(SourceError):
+    """Not everything that may refer to archived segments could be read: none of them goes in this sweep."""
+
+    reason = 'account-unreadable'
 
 
 class SourceEncrypted(SourceUnusable):

@@ -131,7 +131,8 @@ class RemovalsPart(LedgerPart):
         """What waits and why, the most frequent first. Reads every entry."""
         rows = self._database.query(
             "SELECT owner != '', CASE WHEN reason != '' THEN reason WHEN due <= ?2 THEN 'due' ELSE 'not-due' END "
-            'AS why, count(*) AS number, sum(size), min(due), min(added), max(detail) FROM removal WHERE generation = ?1 '
+            'AS why, count(*) AS number, sum(size), min(due), min(added), max(detail) FROM removal '
+            'WHERE generation = ?1 '
             "GROUP BY owner != '', why ORDER BY number DESC, why", (generation, self._clock.now()))
         return [RemovalReason(bool(segments), *rest) for segments, *rest in rows]
 
