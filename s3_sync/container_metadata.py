@@ -52,8 +52,13 @@ class ContainerMetadata:
         self._threads: dict[str, GreenThread] = {}
 
     def changed(self, container: SyncContainer, headers: Mapping[str, str]) -> None:
-        """A root container was seen first, or its metadata changed: the next ``bring`` takes it along."""
-        self._due[container.key] = _Due(container, headers)
+        """A root container was seen first, or its metadata changed: the next ``bring`` takes it along.
+
+        Unless nothing is wanted, and nothing that would have to be taken back was ever brought.
+        """
+        mapping = container.mapping
+        if wanted(mapping) or self._ledger.metadata_hash(container.key[0], mapping.account, container.key[1]):
+            self._due[container.key] = _Due(container, headers)
 
     def bring(self) -> None:
         """Start bringing what is due; returns at once."""
@@ -113,6 +118,11 @@ class ContainerMetadata:
             self._due.setdefault(key, again)
         else:
             brought[where] = digest
+
+
+def wanted(mapping: SyncMapping) -> bool:
+    """Whether a mapping's settings ask for anything of the remote container."""
+    return mapping.sync_container_metadata or bool(mapping.remote_delete_after)
 
 
 def container_digest(mapping: SyncMapping, headers: Mapping[str, str]) -> str:

@@ -26,7 +26,7 @@ from s3_sync.clock import Clock
 from s3_sync.concurrency import GreenPool
 from s3_sync.config import Mapping as SyncMapping
 from s3_sync.config import Settings
-from s3_sync.container_metadata import container_digest
+from s3_sync.container_metadata import container_digest, wanted
 from s3_sync.engine.apply import Applier
 from s3_sync.engine.outcomes import Outcome, outcome_of_error
 from s3_sync.engine.verify import proven_by_pages
@@ -177,7 +177,7 @@ class Planner(HandlerFactory):
 
     def _metadata_changed(self, container: SyncContainer, headers: Mapping[str, str]) -> None:
         mapping = container.mapping
-        if not (mapping.sync_container_metadata or mapping.remote_delete_after):
+        if not wanted(mapping):
             return
         known = self._ledger.metadata_hash(self._mapping.generation, mapping.account, container.container)
         if known != container_digest(mapping, headers):

@@ -52,7 +52,8 @@ class Rig:
     def container(self, bucket: str = 'b', **keys: object) -> Any:
         remote = Remote.model_validate({'protocol': 'swift', 'bucket': bucket, 'endpoint': 'http://127.0.0.1:1',
                                         'identity': 'i', 'secret': Secret('s')})
-        mapping = SyncMapping.model_validate({'account': 'AUTH_a', 'container': 'c', 'remote': remote, **keys})
+        mapping = SyncMapping.model_validate({'account': 'AUTH_a', 'container': 'c', 'remote': remote,
+                                               'sync_container_metadata': True, **keys})
         return SimpleNamespace(key=(mapping.generation, 'c'), mapping=mapping, ready=lambda: self.ready)
 
     def bring(self) -> None:
@@ -78,11 +79,20 @@ def test_it_is_brought_once_and_again_when_it_changes(rig: Rig) -> None:
     assert rig.metadata.undone() == {}
 
 
-@pytest.mark.parametrize('setting', ['sync_container_metadata', 'sync_container_acl'])
-def test_it_is_brought_again_when_the_mapping_begins_to_want_it(rig: Rig, setting: str) -> None:
-    keys = {'sync_container_metadata': True} if setting == 'sync_container_acl' else {}
-    for container in (rig.container(**keys), rig.container(**keys, **{setting: True})):
+def test_it_is_brought_again_when_the_mapping_begins_to_want_more(rig: Rig) -> None:
+    for container in (rig.container(), rig.container(sync_container_acl=True)):
         rig.metadata.changed(container, {'x-container-read': '.r:*'})
+        rig.bring()
+    assert len(rig.remotes['b'].brought) == 2
+
+
+def test_a_mapping_that_wants_nothing_asks_nothing_until_there_is_something_to_take_back(rig: Rig) -> None:
+    never = rig.container(sync_container_metadata=False)
+    rig.metadata.changed(never, {'x-container-meta-a': '1'})
+    rig.bring()
+    assert rig.remotes == {}
+    for container in (rig.container(remote_delete_after=86400, sync_container_metadata=False), never):
+        rig.metadata.changed(container, {})
         rig.bring()
     assert len(rig.remotes['b'].brought) == 2
 
