@@ -52,17 +52,17 @@ def unreferenced(account: AccountReader, candidates: Iterable[Path], *, spread: 
         for page in account.listing(container):
             if not rest:
                 return set()
-            for source, found in spread(partial(_look, account, container), _suspects(page, rest)):
+            for source, found in spread(partial(_look, account, container), _suspects(container, page, rest)):
                 if found is not None:
                     _take_references(rest, (container, source.name), found)
     return rest.paths
 
 
-def _suspects(page: Iterable[Listed], rest: _Rest) -> Iterator[Listed]:
+def _suspects(container: str, page: Iterable[Listed], rest: _Rest) -> Iterator[Listed]:
     """Rows that may be manifests. What links say stands in the row."""
     for listed in page:
         if listed.link is not None:
-            rest.drop(listed.link)
+            rest.drop(listed.link, source=(container, listed.name))
         elif listed.slo or not listed.size:
             yield listed
 
@@ -73,17 +73,16 @@ def _look(account: AccountReader, container: str, listed: Listed) -> tuple[Liste
 
 def _take_references(rest: _Rest, source: Path, found: Found) -> None:
     if found.link is not None:
-        rest.drop(found.link)
+        rest.drop(found.link, source=source)
     if found.dlo:
-        rest.drop_below(*_prefix(found.dlo), but=source)
+        rest.drop_below(*_prefix(found.dlo), source=source)
     if found.manifest is not None:
         try:
             segments = parse_manifest(found.manifest)
         except ManifestError as error:
             raise AccountUnreadable(f'the manifest {"/".join(source)} cannot be read: {error}') from error
         for segment in segments:
-            if segment.data is None and (segment.container, segment.name) != source:
-                rest.drop((segment.container, segment.name))
+            rest.drop((segment.container, segment.name), source=source)
 
 
 def _prefix(header: str) -> Path:
@@ -106,15 +105,16 @@ class _Rest:
     def __bool__(self) -> bool:
         return bool(self.paths)
 
-    def drop(self, path: Path) -> None:
-        self.paths.discard(path)
+    def drop(self, path: Path, *, source: Path) -> None:
+        if path != source:
+            self.paths.discard(path)
 
-    def drop_below(self, container: str, prefix: str, *, but: Path) -> None:
+    def drop_below(self, container: str, prefix: str, *, source: Path) -> None:
         """All whose names begin with ``prefix``. They are looked through once, however many DLOs share a prefix."""
         names = self._names.get(container, [])
         first = end = bisect_left(names, prefix)
         while end < len(names) and names[end].startswith(prefix):
             end += 1
-        kept = [name for name in names[first:end] if (container, name) == but]
+        kept = [name for name in names[first:end] if (container, name) == source]
         self.paths.difference_update((container, name) for name in names[first:end] if name not in kept)
         names[first:end] = kept
