@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -179,6 +180,33 @@ def read_rows(file: DatabaseFile, after: int, upto: int, limit: int) -> Chunk | 
     if complete and file.pending:
         rows += [row for row in file.pending if after < row.row_id <= upto]
     return Chunk(rows, complete)
+
+
+def read_names(file: DatabaseFile, deleted: bool, after: str, prefix: str, limit: int) -> Chunk | None:
+    """Live rows, or tombstones, in order of their names: those behind ``after`` that begin with ``prefix``.
+
+    At most ``limit``; rows of one name in several policies are never torn apart.
+    What ``file.pending`` holds is not taken into account. None and errors as
+    ``read_rows``.
+    """
+    query = ('SELECT ROWID, name, created_at, size, content_type, etag, deleted, storage_policy_index '
+             'FROM object WHERE deleted = ? AND name > ? AND name >= ? ORDER BY name LIMIT ?')
+    try:
+        with _readable(file.path, _Complaints(), skip_commits=True) as broker, broker.get() as connection:
+            identity = connection.execute('SELECT id FROM container_info').fetchone()
+            if identity is None or identity[0] != file.db_id:
+                return None
+            connection.row_factory = None
+            found = [Row(n, name, created_at, size, content_type, etag, bool(gone), policy_index)
+                     for n, name, created_at, size, content_type, etag, gone, policy_index
+                     in connection.execute(query, (int(deleted), after, prefix, limit))]
+    except _Gone:
+        return None
+    rows = list(takewhile(lambda row: row.name.startswith(prefix), found))
+    if len(found) < limit or len(rows) < len(found):
+        return Chunk(rows, True)
+    whole = [row for row in rows if row.name != rows[-1].name]
+    return Chunk(whole or rows, False)
 
 
 def _database_file(broker: _Broker, info: Mapping[str, Any], *, retiring: bool) -> DatabaseFile:

@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument('--all-rows', action='store_true', help='also what other nodes are to do first')
     _add_mappings(plan)
 
+    _add_audit(commands)
+
     demo = _add(commands, 'try', 'demo', 'start a real Swift and a real S3 store on this machine and show it working',
                 config=False)
     demo.add_argument('--keep', action='store_true', help='leave everything running until Ctrl-C')
@@ -85,6 +87,30 @@ def _add_failures(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         command.add_argument('what', nargs='*', metavar='MAPPING|PATH',
                              help='name or generation id of a mapping, or account/container[/object] as listed; '
                                   'none: all')
+
+
+def _add_audit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    audit = _add(commands, 'audit', 'audit', 'compare containers with their remote, and report what differs',
+                 green=True)
+    audit.add_argument('--report', metavar='FILE', help='write every difference there, a JSON object in each line')
+    audit.add_argument('--prefix', default='', metavar='P', help='only objects whose names begin so')
+    audit.add_argument('--metadata', action='store_true',
+                       help='look at every object, for headers and user metadata, which no listing shows')
+    audit.add_argument('--deep', metavar='FRACTION|N',
+                       help='also read copies back and compare the bytes: 0.01 or 1%% of the objects, or N of them')
+    audit.add_argument('--seed', metavar='TEXT', help='chooses the same objects for --deep as another run with it')
+    audit.add_argument('--grace', type=_seconds, default=60.0, metavar='SECONDS',
+                       help='what changed so shortly before is in flight and no difference (default: 60)')
+    audit.add_argument('--repair', action='store_true',
+                       help='queue what differs, for swift-s3-sync to look at and mend')
+    _add_mappings(audit)
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float('inf'):
+        raise ValueError(text)
+    return number
 
 
 def _positive(text: str) -> int:
