@@ -40,6 +40,14 @@ use = egg:swift#catch_errors
 '''
 
 
+UNHURRIED_SECONDS = 30 * 86400.0
+"""For the one timeout of a proxy that is about its client: us.
+
+Between two chunks of a body Swift gives its client ``client_timeout`` (60 s), then throws an exception into the green
+thread that read last, whatever that does by now. Our readers may wait for a slow remote as long as they like.
+"""
+
+
 class ListingError(CrawlerError):
     """An account listing makes no sense."""
 
@@ -53,7 +61,9 @@ def make_internal_client(swift_dir: str, conf_path: str | None = None, *, user_a
     Raises what loading the application raises (OSError, ValueError, LookupError).
     """
     conf = conf_path or ConfigString(BUILT_IN.format(swift_dir=swift_dir.replace('%', '%%')))
-    return InternalClient(conf, user_agent, tries, global_conf={'log_name': log_name, 'swift_dir': swift_dir})
+    client = InternalClient(conf, user_agent, tries, global_conf={'log_name': log_name, 'swift_dir': swift_dir})
+    client.app._pipeline_final_app.client_timeout = UNHURRIED_SECONDS
+    return client
 
 
 def account_listing(client: InternalClient) -> Callable[[str], Iterable[str]]:

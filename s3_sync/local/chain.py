@@ -14,11 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from s3_sync.clock import Clock
 from s3_sync.errors import SourceStale, SourceUnavailable
+from s3_sync.large_objects.model import LargeSource
+from s3_sync.local.containers import Containers
 from s3_sync.local.direct import DirectSource
 from s3_sync.local.disk import DiskSource
+from s3_sync.local.large import LargeReader
 from s3_sync.local.placement import Placement
 from s3_sync.local.proxy import ProxySource
+from s3_sync.local.segments import SegmentReader
 from s3_sync.local.source import SourceObject
 from s3_sync.local.versions import ThroughProxy
 from s3_sync.metric_defs import SOURCES
@@ -30,39 +35,46 @@ class ChainSource:
     """What the sync engine reads from; see ``s3_sync.local.source.Source`` for the promises."""
 
     def __init__(self, placement: Placement, *, disk: DiskSource | None, direct: DirectSource, proxy: ProxySource,
-                 metrics: Metrics | None = None) -> None:
+                 metrics: Metrics | None = None, clock: Clock | None = None, large: LargeReader | None = None) -> None:
         self._placement = placement
         self._disk = disk
         self._direct = direct
         self._proxy = proxy
         self._metrics = metrics or NoMetrics()
+        self._large = large or LargeReader(SegmentReader(placement, disk=disk, direct=direct, proxy=proxy),
+                                           Containers(proxy.client, clock))
 
     def without_disk(self) -> ChainSource:
         """The same for mappings with ``local_reads: off``; shares connections, ``close`` only one of the two."""
-        return ChainSource(self._placement, disk=None, direct=self._direct, proxy=self._proxy, metrics=self._metrics)
+        return ChainSource(self._placement, disk=None, direct=self._direct, proxy=self._proxy, metrics=self._metrics,
+                           large=self._large.without_disk())
 
     def expect(self, rows: Sequence[ObjectRow]) -> None:
         """Rows that will be opened soon, in this order; costs no I/O now, and saves some then."""
         if self._disk is not None:
             self._disk.expect(rows)
 
-    def open(self, row: ObjectRow) -> SourceObject:
+    def open(self, row: ObjectRow, *, follow_links: bool = True) -> SourceObject:
         try:
-            found = self._open_replica(row) if self._placement.of(row).replicated else self._proxy.open(row)
+            found = (self._open_replica(row, follow_links) if self._placement.of(row).replicated
+                     else self._proxy.open(row, follow_links=follow_links))
         except ThroughProxy:
-            found = self._proxy.open(row)
+            found = self._proxy.open(row, follow_links=follow_links)
         self._metrics.add(SOURCES, found.origin)
         return found
 
-    def _open_replica(self, row: ObjectRow) -> SourceObject:
+    def large(self, row: ObjectRow, opened: SourceObject) -> LargeSource:
+        return self._large.large(row, opened)
+
+    def _open_replica(self, row: ObjectRow, follow_links: bool) -> SourceObject:
         last: list[int] = []
         if self._disk is not None:
             try:
-                return self._disk.open(row)
+                return self._disk.open(row, follow_links=follow_links)
             except (SourceStale, SourceUnavailable):
                 place = self._placement.of(row)
                 last = [node['id'] for node in self._disk.local_primaries(place)]
-        return self._direct.open(row, last=last)
+        return self._direct.open(row, last=last, follow_links=follow_links)
 
     def superseded(self, row: ObjectRow) -> bool:
         known = self._disk.newest(row) if self._disk is not None else {}

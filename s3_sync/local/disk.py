@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from functools import partial
-from typing import BinaryIO, ParamSpec, Protocol, TypeVar
+from typing import Any, BinaryIO, ParamSpec, Protocol, TypeVar
 
 from container_crawler.exceptions import DeviceTimeout
 from s3_sync.clock import Clock, SystemClock
 from s3_sync.errors import SourceGone, SourceStale, SourceUnavailable
+from s3_sync.local.links import link_of
 from s3_sync.local.placement import Node, Place, Placement
 from s3_sync.local.read_ahead import AHEAD_BYTES, Key, ReadAhead
 from s3_sync.local.readonly_diskfile import (
@@ -28,6 +29,7 @@ from s3_sync.local.readonly_diskfile import (
 )
 from s3_sync.local.source import SourceObject
 from s3_sync.local.versions import SMALL_BYTES, buries, is_expired, lower_headers, meta_of, refuse_indirect
+from s3_sync.local.wanted import Wanted, size_of
 from s3_sync.streams import CHUNK_BYTES, Body, BytesBody
 from s3_sync.timestamps import RowTimes
 from s3_sync.types import ObjectRow
@@ -97,6 +99,48 @@ class DiskBody:
         self._file.close()
 
 
+class DiskCopy:
+    """A run of bytes of a replica; see ``wanted.Copy``. Read in the device's thread."""
+
+    def __init__(self, runner: DeviceRunner, node: Node, replica: Replica, headers: dict[str, str], first: int,
+                 length: int | None) -> None:
+        self._runner = runner
+        self._device: str = node['device']
+        self._file = replica.file
+        self._data = replica.data
+        self._size = size_of(headers)
+        self._first = first
+        self._length = self._size - first if length is None else length
+        self.label: Hashable = node['id']
+        self.headers = headers
+        self.etag = headers.get('etag', '')
+
+    def chunks(self, digest: Any = None) -> Iterator[bytes]:
+        digest = hashlib.md5(usedforsecurity=False) if digest is None else digest
+        at, end = self._first, self._first + self._length
+        while at < end:
+            block = self._block(at, min(READ_BYTES, end - at), digest)
+            at += len(block)
+            if not block:
+                raise SourceUnavailable(f'device {self._device}: the file ends after {at} of {self._size} bytes')
+            yield from (block[cut:cut + CHUNK_BYTES] for cut in range(0, len(block), CHUNK_BYTES))
+
+    def _block(self, offset: int, size: int, digest: Any) -> bytes:
+        if self._file is None:
+            block = (self._data or b'')[offset:offset + size]
+            digest.update(block)
+            return block
+        try:
+            return self._runner.run(self._device, read_and_hash, self._file, offset, size, digest,
+                                    self._size > KEEP_CACHE_BYTES)
+        except (DeviceTimeout, OSError, ValueError) as error:
+            raise SourceUnavailable(f'device {self._device}: {error}') from error
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
 class DiskSource:
     """Replicas on devices of this node, by Swift's own DiskFile, read-only.
 
@@ -118,7 +162,7 @@ class DiskSource:
         self._ahead = ReadAhead(self._clock)
         self.off_reason = ''
 
-    def open(self, row: ObjectRow) -> SourceObject:
+    def open(self, row: ObjectRow, *, follow_links: bool = True) -> SourceObject:
         """The version the row describes, or a newer one, with a checked (or self-checking) body.
 
         SourceGone is conclusive. SourceStale and SourceUnavailable mean: ask
@@ -132,7 +176,7 @@ class DiskSource:
             replica = self._replica(node, place, row, wanted, SMALL_BYTES)
             if replica.times is not None and replica.times.covers(wanted):
                 if (node['id'], row.path, replica.times) not in self._distrusted:
-                    return self._object(node, row, replica)
+                    return self._object(node, row, replica, follow_links)
                 replica = self._useless(replica)
             if buries(replica.tombstone, wanted):
                 raise SourceGone(f'{row.path} was deleted at {replica.tombstone!r}')
@@ -140,6 +184,36 @@ class DiskSource:
             problems.append(f'{node["device"]}: {replica.problem or "its version is older than the row"}')
         detail = '; '.join(problems) or self.off_reason or 'no replica on this node'
         raise (SourceStale if stale else SourceUnavailable)(f'{row.path}: {detail}')
+
+    def copy(self, wanted: Wanted, first: int, length: int | None, *, avoid: Collection[Hashable] = ()) -> DiskCopy:
+        """A replica that is the wanted object, not one of the devices (ids) to ``avoid``.
+
+        SourceUnavailable means: ask the other replicas; ThroughProxy: the proxy
+        application.
+        """
+        place = self._placement.of(wanted.row)
+        problems = []
+        for node in self.local_primaries(place):
+            if node['id'] in avoid:
+                problems.append(f'{node["device"]}: its body was found to be corrupt')
+                continue
+            # A small body comes with the same hop.
+            replica = self._replica(node, place, wanted.row, wanted.row.times, SMALL_BYTES if first == 0 else 0)
+            problem = replica.problem
+            if replica.times is not None:
+                copy = DiskCopy(self._runner, node, replica, _headers(replica), first, length)
+                try:
+                    refuse_indirect(copy.headers, wanted.row.path)
+                    problem = wanted.differs(copy.headers)
+                    if not problem and not is_expired(copy.headers, self._clock.now()):
+                        return copy
+                except BaseException:
+                    copy.close()
+                    raise
+                copy.close()
+            problems.append(f'{node["device"]}: {problem or "expired"}')
+        detail = '; '.join(problems) or self.off_reason or 'no replica on this node'
+        raise SourceUnavailable(f'{wanted.row.path}: {detail}')
 
     def expect(self, rows: Iterable[ObjectRow]) -> None:
         """These rows will be opened soon, in this order: small ones are read in groups then."""
@@ -220,16 +294,16 @@ class DiskSource:
             replica.file.close()
         return Replica(problem='its body was found to be corrupt')
 
-    def _object(self, node: Node, row: ObjectRow, replica: Replica) -> SourceObject:
+    def _object(self, node: Node, row: ObjectRow, replica: Replica, follow_links: bool) -> SourceObject:
         assert replica.times is not None
         body: Body
         try:
-            # The object server stores what WSGI gave it: Latin-1 strings of UTF-8 bytes.
-            headers = lower_headers((text_of_header(k), text_of_header(v)) for k, v in replica.metadata.items())
-            refuse_indirect(headers, row.path)
+            headers = _headers(replica)
+            refuse_indirect(headers, row.path, follow_links=follow_links)
             if is_expired(headers, self._clock.now()):
                 raise SourceGone(f'{row.path} expired')
             meta = meta_of(row.name, headers, replica.times)
+            link = link_of(headers, row.path)
         except BaseException:
             if replica.file is not None:
                 replica.file.close()
@@ -239,7 +313,12 @@ class DiskSource:
         else:
             body = DiskBody(self._runner, node['device'], replica.file, meta.size, meta.etag,
                             partial(self._distrust, (node['id'], row.path, replica.times)))
-        return SourceObject(meta, replica.times, body, 'disk')
+        return SourceObject(meta, replica.times, body, 'disk', link)
+
+
+def _headers(replica: Replica) -> dict[str, str]:
+    # The object server stores what WSGI gave it: Latin-1 strings of UTF-8 bytes.
+    return lower_headers((text_of_header(k), text_of_header(v)) for k, v in replica.metadata.items())
 
 
 def _request(device: str, place: Place, row: ObjectRow, wanted: RowTimes, small_bytes: int) -> ReplicaRequest:

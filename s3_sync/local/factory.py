@@ -33,7 +33,7 @@ def make_source(settings: Settings, *, metrics: Metrics | None = None, clock: Cl
                           clock=clock, logger=logger)
     return ChainSource(placement, disk=disk, direct=DirectSource(placement, clock=clock, logger=logger),
                        proxy=ProxySource(lambda: _internal_client(settings), clock=clock, logger=logger),
-                       metrics=metrics)
+                       metrics=metrics, clock=clock)
 
 
 def _internal_client(settings: Settings) -> Any:

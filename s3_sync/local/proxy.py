@@ -8,89 +8,90 @@ and what is still encrypted after the pipeline is never handed out.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
-from urllib.parse import quote
-
-from swift.common.internal_client import UnexpectedResponse
-from swift.common.utils import close_if_possible
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from s3_sync.clock import Clock, SystemClock
-from s3_sync.concurrency import Timeout
-from s3_sync.errors import SourceEncrypted, SourceGone, SourceStale, SourceUnavailable, SourceUnusable
+from s3_sync.errors import SegmentChanged, SourceEncrypted, SourceGone, SourceStale, SourceUnavailable, SourceUnusable
 from s3_sync.local.bodies import ReopeningBody
+from s3_sync.local.links import DANGLING, link_of, stored_names
+from s3_sync.local.proxy_client import ProxyAnswer, ProxyClient
 from s3_sync.local.source import SourceObject
 from s3_sync.local.versions import (
     SMALL_BYTES,
     SYMLINK_HEADER,
     buries,
     is_expired,
+    is_version_link,
     lower_headers,
     meta_of,
     newest_of,
     times_from_headers,
 )
+from s3_sync.local.wanted import DynamicMember, Wanted
 from s3_sync.streams import Body, BytesBody, StreamBody
 from s3_sync.timestamps import RowTimes, parse_timestamp
 from s3_sync.types import ObjectRow
-from s3_sync.wire.swift_headers import is_encrypted, text_of_header
+from s3_sync.wire.swift_headers import is_encrypted
 
-BUILD_REST_SECONDS = 60.0
-"""A pipeline that cannot be loaded is not tried again for this long."""
+RAW = {'multipart-manifest': 'get'}
+"""The manifest of a large object as it is stored, should the pipeline put them together."""
+VERSION_HOPS = 2
+"""Links of versioned containers followed before what they lead to is looked at as it is."""
 
-DANGLING = 'dangling-symlink'
 
+class ProxyCopy:
+    """A run of bytes of an object as the proxy application gives it; see ``wanted.Copy``."""
 
-class ProxyAnswer:
-    """A response of the proxy application: text headers, a body whose errors are ours."""
+    def __init__(self, answer: ProxyAnswer) -> None:
+        self._answer = answer
+        self.label: Hashable = 'proxy'
+        self.headers = lower_headers(answer.headers.items())
+        self.etag = self.headers.get('etag', '').strip('"')
 
-    def __init__(self, response: Any) -> None:
-        self._response = response
-        self.status: int = response.status_int
-        self.headers: dict[str, str] = {text_of_header(k).lower(): text_of_header(str(v))
-                                        for k, v in response.headers.items()}
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            yield from self._response.app_iter
-        except (Exception, Timeout) as error:
-            raise SourceUnavailable(f'the proxy application broke off: {error or type(error).__name__}') from error
+    def chunks(self, digest: Any = None) -> Iterator[bytes]:
+        for chunk in self._answer:
+            if digest is not None:
+                digest.update(chunk)
+            yield chunk
 
     def close(self) -> None:
-        close_if_possible(self._response.app_iter)
+        self._answer.close()
+
+
+class _Reached(NamedTuple):
+    """Where the links of a versioned container have led."""
+
+    path: tuple[str, str, str]
+    times: RowTimes
+    headers: dict[str, str]
 
 
 class ProxySource:
-    """Swift's InternalClient, built when first needed.
+    """What Swift's InternalClient gives. ``client`` may be shared."""
 
-    ``make_client`` returns a ``swift.common.internal_client.InternalClient``;
-    its pipeline decides what can be decrypted and followed.
-    """
-
-    def __init__(self, make_client: Callable[[], Any], *, clock: Clock | None = None,
+    def __init__(self, make_client: Callable[[], Any] | ProxyClient, *, clock: Clock | None = None,
                  logger: logging.Logger | None = None) -> None:
-        self._make_client = make_client
         self._clock = clock or SystemClock()
-        self._logger = logger or logging.getLogger(__name__)
-        self._client: Any = None
-        self._broken = ''
-        self._broken_until = 0.0
+        self.client = (make_client if isinstance(make_client, ProxyClient)
+                       else ProxyClient(make_client, clock=self._clock, logger=logger))
 
-    def open(self, row: ObjectRow) -> SourceObject:
+    def open(self, row: ObjectRow, *, follow_links: bool = True) -> SourceObject:
         """The version as a client of the cluster would get it, with the row's policy.
 
         Also raises SourceUnusable: a link that leads nowhere, or a pipeline
         without the symlink filter.
         """
+        if not follow_links:
+            reached = self._behind_versions(row)
+            if SYMLINK_HEADER in reached.headers:
+                return self._link(row, reached)
         answer = self._request('GET', row)
         try:
             if answer.status != 200:
                 raise self._missing(row, answer)
-            if is_encrypted(answer.headers):
-                raise SourceEncrypted(f'{row.path} is encrypted at rest and internal_client_path does not decrypt')
-            if SYMLINK_HEADER in answer.headers:
-                raise SourceUnusable(f'{row.path} is a symbolic link; internal_client_path has no symlink filter',
-                                     reason='symlink')
+            self._refuse(row, answer.headers)
             times = self._times(row, answer)
             if not times.covers(row.times):
                 raise SourceStale(f'{row.path}: the proxy serves a version older than the row')
@@ -99,8 +100,37 @@ class ProxySource:
             answer.close()
             raise
 
+    def copy(self, wanted: Wanted, first: int, length: int | None) -> ProxyCopy:
+        """A run of bytes of an object known by its content.
+
+        SegmentChanged: what the proxy finds is another object, or none. That is
+        what it says while replicas are down too; the caller asks them.
+        """
+        problem = ''
+        for newest in ((False, True) if wanted.etag else (True,)):
+            answer = self._run(wanted, first, length, newest)
+            try:
+                problem = self._unlike(wanted, answer)
+                if not problem:
+                    return ProxyCopy(answer)
+            except BaseException:
+                answer.close()
+                raise
+            answer.close()
+        raise SegmentChanged(f'{wanted.row.path}: {problem}')
+
     def close(self) -> None:
-        self._client = None
+        self.client.close()
+
+    # -- by row --------------------------------------------------------------------------
+
+    def _refuse(self, row: ObjectRow, headers: Mapping[str, str]) -> None:
+        """What this pipeline can not turn into the object itself."""
+        if is_encrypted(headers):
+            raise SourceEncrypted(f'{row.path} is encrypted at rest and internal_client_path does not decrypt')
+        if SYMLINK_HEADER in headers:
+            raise SourceUnusable(f'{row.path} is a symbolic link; internal_client_path has no symlink filter',
+                                 reason='symlink')
 
     def _object(self, row: ObjectRow, answer: ProxyAnswer, times: RowTimes) -> SourceObject:
         headers = lower_headers(answer.headers.items())
@@ -112,7 +142,7 @@ class ProxySource:
         else:
             stream = StreamBody(lambda: answer, meta.size, meta.etag)
             body = BytesBody(b''.join(stream))
-        return SourceObject(meta, times, body, 'proxy')
+        return SourceObject(meta, times, body, 'proxy', account=_account_of(answer.headers, row.account))
 
     def _again(self, row: ObjectRow, etag: str) -> ProxyAnswer:
         answer = self._request('GET', row)
@@ -125,17 +155,44 @@ class ProxySource:
         """Times of the object; of a link that was followed, the later of the link's and its target's."""
         if 'content-location' not in answer.headers:
             return times_from_headers(answer.headers, row)
-        return newest_of(self._link_times(row), _own_times(answer.headers))
+        link = self._itself(row, (row.account, row.container, row.name))
+        if is_expired(link.headers, self._clock.now()):
+            raise SourceGone(f'{row.path} expired')
+        return newest_of(link.times, _own_times(answer.headers))
 
-    def _link_times(self, row: ObjectRow) -> RowTimes:
-        link = self._request('HEAD', row, {'symlink': 'get'})
-        link.close()
-        if link.status != 200:
-            raise self._missing(row, link)
-        times = times_from_headers(link.headers, row)
-        if not times.covers(row.times):
+    # -- links as themselves -------------------------------------------------------------
+
+    def _behind_versions(self, row: ObjectRow) -> _Reached:
+        """The row's object, a link or not; for a link of a versioned container, the version it stands for."""
+        reached = self._itself(row, (row.account, row.container, row.name))
+        for _ in range(VERSION_HOPS):
+            link = link_of(reached.headers, row.path) if is_version_link(reached.headers) else None
+            if link is None:
+                break
+            behind = self._itself(row, (row.account, link.container, link.name), of_row=False)
+            reached = _Reached(behind.path, newest_of(reached.times, behind.times), behind.headers)
+        return reached
+
+    def _itself(self, row: ObjectRow, path: tuple[str, str, str], *, of_row: bool = True) -> _Reached:
+        """Headers of this name without following a link. Only the row's own name has the row's policy and times."""
+        answer = self.client.request('HEAD', path, _headers(row.row.policy_index if of_row else None),
+                                     {**RAW, 'symlink': 'get'})
+        answer.close()
+        if answer.status != 200:
+            raise self._missing(row, answer) if of_row else SourceUnusable(
+                f'{row.path}: its version {path[2]!r} is not there', reason=DANGLING)
+        if is_encrypted(answer.headers):
+            raise SourceEncrypted(f'{row.path} is encrypted at rest and internal_client_path does not decrypt')
+        times = times_from_headers(answer.headers, row) if of_row else _own_times(answer.headers)
+        if of_row and not times.covers(row.times):
             raise SourceStale(f'{row.path}: the proxy serves a link older than the row')
-        return times
+        return _Reached(path, times, stored_names(lower_headers(answer.headers.items())))
+
+    def _link(self, row: ObjectRow, reached: _Reached) -> SourceObject:
+        if is_expired(reached.headers, self._clock.now()):
+            raise SourceGone(f'{row.path} expired')
+        return SourceObject(meta_of(row.name, reached.headers, reached.times), reached.times, BytesBody(b''), 'proxy',
+                            link=link_of(reached.headers, row.path))
 
     def _missing(self, row: ObjectRow, answer: ProxyAnswer) -> Exception:
         """What an answer other than 200 means."""
@@ -150,39 +207,44 @@ class ProxySource:
             return SourceStale(f'{row.path}: the proxy finds no replica')
         return SourceUnavailable(f'{row.path}: the proxy answers {answer.status}')
 
-    def _request(self, method: str, row: ObjectRow, params: Mapping[str, str] | None = None) -> ProxyAnswer:
-        client = self._ready_client()
-        path = quote('/'.join(('/v1', row.account, row.container, row.name)))
-        headers = {'X-Backend-Storage-Policy-Index': str(row.row.policy_index), 'X-Newest': 'true',
-                   'X-Backend-Open-Expired': 'true'}
-        # The raw manifest of a large object, should the pipeline put them together.
-        wanted = {'multipart-manifest': 'get', **(params or {})}
-        try:
-            return ProxyAnswer(client.make_request(method, path, headers, (2, 404, 409), params=wanted))
-        except UnexpectedResponse as error:
-            if error.resp.status_int == 500 and is_encrypted(_lower(error.resp.headers)):
-                raise SourceEncrypted(f'{row.path} cannot be decrypted here') from error
-            raise SourceUnavailable(f'{row.path}: the proxy answers {error.resp.status}') from error
-        except (Exception, Timeout) as error:
-            raise SourceUnavailable(f'{row.path}: proxy application: {error!r}') from error
+    def _request(self, method: str, row: ObjectRow) -> ProxyAnswer:
+        return self.client.request(method, (row.account, row.container, row.name), _headers(row.row.policy_index), RAW)
 
-    def _ready_client(self) -> Any:
-        if self._client is not None:
-            return self._client
-        if self._broken and self._clock.monotonic() < self._broken_until:
-            raise SourceUnavailable(self._broken)
-        try:
-            self._client = self._make_client()
-        except (Exception, SystemExit) as error:  # Swift's loaders exit on a bad configuration
-            self._broken = f'the internal client cannot be loaded: {error}'
-            self._broken_until = self._clock.monotonic() + BUILD_REST_SECONDS
-            self._logger.error('%s; erasure-coded, encrypted and linked objects wait', self._broken)
-            raise SourceUnavailable(self._broken) from error
-        return self._client
+    # -- by content ----------------------------------------------------------------------
+
+    def _run(self, wanted: Wanted, first: int, length: int | None, newest: bool) -> ProxyAnswer:
+        row = wanted.row
+        headers = {'X-Backend-Storage-Policy-Index': str(row.row.policy_index)}
+        if newest:
+            headers['X-Newest'] = 'true'
+        if length is not None:
+            headers['Range'] = f'bytes={first}-{first + length - 1}'
+        return self.client.request('GET', (row.account, row.container, row.name), headers, RAW,
+                                   normal=(2, 404, 409, 416))
+
+    def _unlike(self, wanted: Wanted, answer: ProxyAnswer) -> str:
+        """Why an answer is not what is wanted; '' when it is."""
+        if answer.status in (404, 409):
+            return 'missing' if answer.status == 404 else 'its link leads nowhere'
+        self._refuse(wanted.row, answer.headers)
+        headers = lower_headers(answer.headers.items())
+        if wanted.is_dynamic(headers):
+            raise DynamicMember(wanted, headers['x-object-manifest'])
+        return wanted.differs(headers)
 
 
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    return {key.lower(): str(value) for key, value in headers.items()}
+def _headers(policy_index: int | None) -> dict[str, str]:
+    headers = {'X-Newest': 'true', 'X-Backend-Open-Expired': 'true'}
+    if policy_index is not None:
+        headers['X-Backend-Storage-Policy-Index'] = str(policy_index)
+    return headers
+
+
+def _account_of(headers: Mapping[str, str], own: str) -> str:
+    """The account that a followed link has led to; '' when it is ``own``."""
+    _, _, account, *_ = (*headers.get('content-location', '').split('/', 3), '', '', '')
+    account = unquote(account)
+    return '' if account == own else account
 
 
 def _own_times(headers: Mapping[str, str]) -> RowTimes:

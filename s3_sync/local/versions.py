@@ -19,6 +19,8 @@ SMALL_BYTES = 1024 * 1024
 """Objects up to this are read and checked whole when they are opened; larger ones stream."""
 
 SYMLINK_HEADER = 'x-object-sysmeta-symlink-target'
+VERSION_LINK_HEADER = 'x-object-sysmeta-versions-symlink'
+"""Set on the links that a versioned container makes to its current versions."""
 SOURCE_TIME_HEADER = 'x-object-sysmeta-1space-source-time'
 """The source's data time, where it could not be the object's own because it lay in the future (semantics 3.3)."""
 RESTORED_HEADER = 'x-object-sysmeta-1space-restored'
@@ -50,12 +52,17 @@ def lower_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return headers
 
 
-def refuse_indirect(headers: dict[str, str], path: str) -> None:
+def refuse_indirect(headers: Mapping[str, str], path: str, *, follow_links: bool = True) -> None:
     """ThroughProxy for what a plain read of one replica would get wrong."""
     if is_encrypted(headers):
         raise ThroughProxy(f'{path} is encrypted at rest', 'encrypted')
-    if SYMLINK_HEADER in headers:
+    if SYMLINK_HEADER in headers and (follow_links or is_version_link(headers)):
         raise ThroughProxy(f'{path} is a symbolic link', 'symlink')
+
+
+def is_version_link(headers: Mapping[str, str]) -> bool:
+    """Whether lower-case headers are those of a versioned container's own link: always followed."""
+    return headers.get(VERSION_LINK_HEADER, '').lower() == 'true'
 
 
 def is_expired(headers: dict[str, str], now: float) -> bool:
