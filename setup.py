@@ -29,6 +29,7 @@ setup(
     entry_points={
         'console_scripts': [
             'swift-s3-sync = s3_sync.__main__:main',
+            'swift-s3-verify = s3_sync.verify:main',
             '1space = s3_sync.command:main',
         ],
     },
