@@ -4,12 +4,14 @@ Segments of an SLO rarely break S3's rules, and a segment sent as a part of its
 own keeps its known MD5; so they stay one to one wherever that is legal. What is
 too small is joined with its neighbours, what is too large, or cannot be
 joined within the largest part, is split. Too many parts are joined, the
-smallest first. Everything is linear in the number of pieces (times a logarithm).
+smallest first; where that does not help, the whole is cut evenly. Everything is
+linear in the number of pieces (times a logarithm).
 """
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from s3_sync.large_objects.model import Piece
 
@@ -77,8 +79,12 @@ def plan_parts(pieces: Sequence[Piece], limits: PartLimits = LIMITS) -> tuple[Pa
     if total > limits.max_parts * limits.max_bytes:
         raise Uncuttable(f'{total} bytes are more than {limits.max_parts} parts of {limits.max_bytes} bytes')
     wished = limits.part_bytes
+    must_split = sum(piece.length for piece in pieces if piece.length > limits.max_bytes)
+    while must_split > wished * limits.max_parts:
+        wished *= 2
+    wished = min(wished, limits.max_bytes)
     while True:
-        groups = _merged(_grouped(pieces, limits, wished), limits.max_parts, wished)
+        groups = _merged(_legal(pieces, limits, wished), limits.max_parts, wished)
         if len(groups) <= limits.max_parts:
             break
         if wished == limits.max_bytes:
@@ -118,8 +124,17 @@ class _Group:
         self.size += other.size
 
 
+def _legal(pieces: Sequence[Piece], limits: PartLimits, wished: int) -> list[_Group]:
+    """Parts of legal sizes, however many; pieces are split only where no legal parts of whole ones exist."""
+    groups = _grouped(pieces, limits, wished)
+    if any(not run.whole for group in groups for run in group.runs):
+        if all(piece.length <= limits.max_bytes for piece in pieces):
+            return _whole(pieces, limits) or groups
+    return groups
+
+
 def _grouped(pieces: Sequence[Piece], limits: PartLimits, wished: int) -> list[_Group]:
-    """Parts of legal sizes, however many: pieces alone where they may be, small ones joined up to ``wished`` bytes."""
+    """Pieces alone where they may be, small ones joined up to ``wished`` bytes; looks no further than a neighbour."""
     groups: list[_Group] = []
     small = _Group()  # pieces too small to stand alone, gathered
     for index, piece in enumerate(pieces):
@@ -166,6 +181,30 @@ def _split(head: _Group, piece: Piece, limits: PartLimits, wished: int, *, last:
         at += length
         yield group
         group = _Group()
+
+
+def _whole(pieces: Sequence[Piece], limits: PartLimits) -> list[_Group] | None:
+    """Legal parts of whole pieces, each as small as the others let it be; None when there are none."""
+    ends = [0, *accumulate(piece.length for piece in pieces)]
+    begins = [0] * len(ends)  # of the part that ends here
+    nearest = [0] * len(ends)  # the last place up to here where a part may end
+    candidate = -1
+    for end in range(1, len(ends)):
+        at_least = limits.min_bytes if end < len(pieces) else 1
+        while ends[end] - ends[candidate + 1] >= at_least:
+            candidate += 1
+        begin = nearest[candidate] if candidate >= 0 else -1
+        legal = begin >= 0 and ends[end] - ends[begin] <= limits.max_bytes
+        begins[end] = begin if legal else -1
+        nearest[end] = end if legal else nearest[end - 1]
+    groups: list[_Group] = []
+    end = len(pieces)
+    while end:
+        if begins[end] < 0:
+            return None
+        groups.append(_Group([Run(piece, 0, piece.length) for piece in pieces[begins[end]:end]]))
+        end = begins[end]
+    return groups[::-1]
 
 
 def _merged(groups: list[_Group], max_parts: int, largest: int) -> list[_Group]:
