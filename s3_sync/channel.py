@@ -14,7 +14,9 @@ from typing import Any, Literal, NamedTuple
 from container_crawler.rows import Row
 from s3_sync.config import Settings
 from s3_sync.engine.outcomes import Outcome
+from s3_sync.engine.segments import Decided
 from s3_sync.metrics import Sample
+from s3_sync.types import Removal
 
 _LENGTH = struct.Struct('!I')
 
@@ -51,6 +53,41 @@ class Rows(NamedTuple):
 
 class Outcomes(NamedTuple):
     results: list[tuple[int, Outcome]]
+
+
+class Sweep(NamedTuple):
+    """Find those of these local objects (containers and names) that nothing in the account refers to."""
+
+    account: str
+    candidates: list[tuple[str, str]]
+    token: int = 0
+
+
+class Swept(NamedTuple):
+    token: int
+    unreferenced: list[tuple[str, str]]
+    problem: str = ''
+    """Why the account could not be read; then nothing is unreferenced."""
+
+
+class Segments(NamedTuple):
+    """Let these segments go, all of one archived manifest, if the remote still has that."""
+
+    generation: str
+    account: str
+    removals: list[Removal]
+    token: int = 0
+
+
+class SegmentsDecided(NamedTuple):
+    token: int
+    decisions: list[Decided]
+    """In the order of the removals."""
+
+
+Errand = Sweep | Segments
+"""What a worker is asked once, beside rows."""
+Answer = Swept | SegmentsDecided
 
 
 class Counted(NamedTuple):

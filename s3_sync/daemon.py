@@ -20,6 +20,7 @@ from s3_sync.errors import ConfigError, LedgerError, Problem
 from s3_sync.ledger import Ledger, NodeLock
 from s3_sync.logs import set_up_logs
 from s3_sync.progress_report import ProgressReport
+from s3_sync.removals import trouble
 from s3_sync.session import Session
 from s3_sync.stats import PrometheusMetrics
 
@@ -127,6 +128,10 @@ class Daemon:
             self._unread.append('not all containers of an account could be listed; see the log')
         self._wait_until(lambda: not (session.busy or session.metadata.busy))
         session.tick()
+        session.removals.to_the_end = True
+        session.removals.pass_ended()
+        stuck = self._stuck_for(session, STUCK_SECONDS)
+        self._wait_until(lambda: session.removals.caught_up or stuck())
         self._held = {state.mapping.name: state.health.reason for state in session.states.values()
                       if state.health.tripped}
         self._wait_until(lambda: not session.metadata.busy)
@@ -152,6 +157,7 @@ class Daemon:
         while not self._ending and not self._replaced:
             started = self._clock.monotonic()
             session.crawler.poll()
+            session.removals.pass_ended()
             self._metrics.observe(metric_defs.POLL_SECONDS, value=self._clock.monotonic() - started)
             due = started + session.settings.poll_interval
             self._wait_until(lambda due=due: self._replaced or self._clock.monotonic() >= due)  # type: ignore[misc]
@@ -251,6 +257,11 @@ class Daemon:
             if mapping.name in self._held:
                 undone = True
                 print(f'{mapping.name}: {self._held[mapping.name]}; what was not copied is left for the next run',
+                      file=sys.stderr)
+            for waits in trouble(ledger.removal_reasons(mapping.generation)):
+                undone = True
+                what = 'segments' if waits.segments else 'objects'
+                print(f'{mapping.name}: {waits.count} archived {what} cannot go yet: {waits.reason}: {waits.detail}',
                       file=sys.stderr)
             counts = ledger.counts(mapping.generation)
             total = sum(count for (_, kind), count in counts.items() if kind != 'deferred')

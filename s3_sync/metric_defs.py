@@ -35,6 +35,13 @@ LAG = MetricDef('onespace_lag_seconds', 'gauge', ('mapping',),
                 'Age of the oldest change that is not processed yet; 0 when there is none.')
 LEDGER = MetricDef('onespace_ledger_entries', 'gauge', ('mapping', 'kind'),
                    'Entries of the ledger: deferred, failed, permanent.')
+REMOVALS = MetricDef('onespace_waiting_removals', 'gauge', ('mapping', 'kind'),
+                     'Archived objects and segments (kind objects, segments) that wait to be deleted here.')
+SEGMENTS = MetricDef('onespace_segments_total', 'counter', ('mapping', 'outcome'),
+                     'Archived segments whose turn it was: removed, gone, changed, superseded (all of them no longer '
+                     'there as archived), kept (the remote no longer has them), waits.')
+SWEEP_SECONDS = MetricDef('onespace_sweep_seconds', 'histogram', (),
+                          'Seconds that finding the unreferenced archived objects of one account took.')
 POLL_SECONDS = MetricDef('onespace_poll_seconds', 'histogram', (), 'Seconds that one look at all containers took.')
 DATABASES = MetricDef('onespace_container_databases', 'gauge', ('state',),
                       'Container databases of this node: idle (nothing to do), active.')

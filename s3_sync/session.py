@@ -32,6 +32,7 @@ from s3_sync.progress_report import Standing
 from s3_sync.provider_factory import ProviderCache, limit_key
 from s3_sync.providers.limit import SharedLimiter
 from s3_sync.remote_health import HELD_FACT, RemoteHealth
+from s3_sync.removals import Removals
 from s3_sync.stats import Statsd
 from s3_sync.sync_container import MappingState, Services, SyncContainer, write_totals
 from s3_sync.worker_pool import WorkerPool
@@ -77,6 +78,8 @@ class Session(HandlerFactory):
         self._services = Services(ledger=ledger, dispatch=self._pool, metrics=metrics, clock=clock, logger=logger,
                                   on_ledger_error=on_ledger_error, metadata_changed=self.metadata.changed,
                                   importer=StatusImporter(ledger, settings.status_dir, settings.containers, logger))
+        self.removals = Removals(self.states, ledger, self._pool, self._container, metrics=metrics, clock=clock,
+                                 logger=logger, on_ledger_error=on_ledger_error)
         self.crawler = self._make_crawler()
         self._note_probes()
         self.probes.start()
@@ -109,7 +112,7 @@ class Session(HandlerFactory):
     @property
     def stuck(self) -> bool:
         """Nothing is under way because a remote does not work."""
-        return not self.busy and any(state.health.tripped for state in self.states.values())
+        return not (self.busy or self.removals.busy) and any(s.health.tripped for s in self.states.values())
 
     # -- for the crawler -------------------------------------------------------------------
 
@@ -161,7 +164,7 @@ class Session(HandlerFactory):
     # -- what comes round ------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Twice a second: pauses, due work, remotes on trial, container metadata, numbers."""
+        """Twice a second: pauses, due work, remotes on trial, local removals, container metadata, numbers."""
         self._note_pauses()
         self._note_clock()
         counts = self._ledger.counts()
@@ -177,6 +180,8 @@ class Session(HandlerFactory):
         self._metrics.set(metric_defs.DATABASES, 'idle', value=self.crawler.idle)
         self._metrics.set(metric_defs.DATABASES, 'active', value=self.crawler.active)
         self._tell_held()
+        self.removals.tick()
+        self.removals.show()
         self.metadata.bring()
         self.flush()
 
@@ -191,6 +196,7 @@ class Session(HandlerFactory):
         offset = self._clock.now() - self._clock.monotonic()
         if self._clock_offset - offset > CLOCK_STEP_SECONDS:
             mended = self._ledger.mend_due_times()
+            self._ledger.mend_removal_times()
             if mended:
                 self._logger.warning('the clock was set back: %d failures are tried again now', mended)
             self._clock_offset = offset

@@ -20,19 +20,21 @@ from functools import partial
 
 from container_crawler.swift_dir import load_swift_dir
 from s3_sync.base_sync import BaseSync
-from s3_sync.channel import Channel, Configure, Counted, Learned, Logged, Outcomes, Rows
+from s3_sync.channel import Channel, Configure, Counted, Learned, Logged, Outcomes, Rows, Segments, Sweep
 from s3_sync.clock import SystemClock
 from s3_sync.concurrency import Event, Semaphore, sleep, spawn
-from s3_sync.config import Mapping
+from s3_sync.config import Mapping, Settings
 from s3_sync.engine.apply import Applier
 from s3_sync.engine.apply import Mode as ApplyMode
-from s3_sync.engine.archive import Archiver, Peer, Remover
+from s3_sync.engine.archive import Archiver, Peer
 from s3_sync.engine.outcomes import Outcome, outcome_of_error
 from s3_sync.engine.select import Selector
 from s3_sync.engine.verify import proven_by_pages
 from s3_sync.engine.whole_listing import ListingCache
+from s3_sync.errands import Errands
 from s3_sync.local.chain import ChainSource
-from s3_sync.local.factory import make_source
+from s3_sync.local.factory import make_proxy, make_source
+from s3_sync.local.remove import LocalRemover
 from s3_sync.local.source import Source
 from s3_sync.metrics import Registry
 from s3_sync.provider_factory import ProviderCache
@@ -115,12 +117,14 @@ class Worker:
         self._appliers: OrderedDict[tuple[str, str], Applier] = OrderedDict()
         self._finished: list[tuple[int, Outcome]] = []
         self._send_lock = Semaphore(1)
+        self._settings: Settings | None = None
         self._mappings: dict[str, Mapping] = {}
         self._source: ChainSource | None = None
         self._source_without_disk: Source | None = None
         self._providers: ProviderCache | None = None
         self._listings: ListingCache | None = None
-        self._remover: Remover | None = None
+        self._remover: LocalRemover | None = None
+        self._errands_kept: Errands | None = None
 
     # -- life ----------------------------------------------------------------------------
 
@@ -136,11 +140,16 @@ class Worker:
                         self._learn(message)
                     case Rows():
                         self._accept(message)
+                    case Sweep():
+                        spawn(self._errands.sweep, message)  # may take long, and must not take a place of rows
+                    case Segments():
+                        key = (message.generation, message.account, message.removals[0].container)
+                        self._queue.put(key, partial(self._errands.remove_segments, message))
         except EOFError:
             self._report()
 
     def _configure(self, message: Configure) -> None:
-        settings = message.settings
+        self._settings = settings = message.settings
         load_swift_dir(settings.swift_dir)
         self._source = make_source(settings, metrics=self.metrics, clock=self._clock, logger=self._logger)
         self._source_without_disk = self._source.without_disk()
@@ -250,6 +259,16 @@ class Worker:
         peers = [Peer(other.name, Selector(other), self._providers.get(other)) for other in others
                  if other.generation != mapping.generation]
         return Archiver(mapping, provider, self._remover, peers, clock=self._clock)
+
+    @property
+    def _errands(self) -> Errands:
+        if self._errands_kept is None:
+            assert self._settings is not None and self._providers is not None and self._remover is not None
+            proxy = make_proxy(self._settings, clock=self._clock, logger=self._logger)
+            self._errands_kept = Errands(self._mappings, self._providers, self._remover, proxy,
+                                         at_once=self._settings.workers, send=self.send, clock=self._clock,
+                                         logger=self._logger)
+        return self._errands_kept
 
     # -- reporting -----------------------------------------------------------------------
 

@@ -12,7 +12,19 @@ from dataclasses import dataclass, field
 
 from container_crawler.rows import Row
 from container_crawler.shares import process_share
-from s3_sync.channel import Channel, Configure, Counted, Learned, Logged, Outcomes, Rows
+from s3_sync.channel import (
+    Answer,
+    Channel,
+    Configure,
+    Counted,
+    Errand,
+    Learned,
+    Logged,
+    Outcomes,
+    Rows,
+    SegmentsDecided,
+    Swept,
+)
 from s3_sync.clock import Clock
 from s3_sync.concurrency import GreenThread, Semaphore, sleep, spawn
 from s3_sync.engine.outcomes import Outcome
@@ -20,9 +32,10 @@ from s3_sync.metric_defs import ALL
 from s3_sync.metrics import Metrics, replay
 
 Finished = Callable[[list[tuple[Row, Outcome]]], None]
+Answered = Callable[[Answer | None], None]
 
 TRIES_AFTER_CRASH = 3
-"""A row that was in a worker's hands this often when it died is set aside as failed."""
+"""A row that was in a worker's hands this often when it died is set aside as failed; an errand has no answer."""
 
 _DEFS = {d.name: d for d in ALL}
 
@@ -38,12 +51,22 @@ class Job:
 
 
 @dataclass
+class Question:
+    """An errand that a worker is on."""
+
+    message: Errand
+    answered: Answered
+    crashes: int = 0
+
+
+@dataclass
 class Process:
     index: int
     popen: subprocess.Popen[bytes]
     channel: Channel
     listener: GreenThread = field(init=False)
     jobs: dict[int, Job] = field(default_factory=dict)
+    questions: dict[int, Question] = field(default_factory=dict)
     lock: Semaphore = field(default_factory=lambda: Semaphore(1))
 
 
@@ -87,6 +110,15 @@ class WorkerPool:
             worker.jobs[self._next_token] = job
             tasks.append((self._next_token, job.row))
         self._send(worker, jobs[0].message._replace(tasks=tasks))
+
+    def ask(self, errand: Errand, share: str, answered: Answered) -> None:
+        """Have a worker do this; those of one ``share`` go to the same one. None: it died of it again and again."""
+        self._ask(process_share(share, len(self._workers)), Question(errand, answered))
+
+    def _ask(self, index: int, question: Question) -> None:
+        self._next_token += 1
+        self._workers[index].questions[self._next_token] = question
+        self._send(self._workers[index], question.message._replace(token=self._next_token))
 
     def _send(self, worker: Process, message: object) -> None:
         with worker.lock, contextlib.suppress(OSError):  # a dead worker is noticed, and replaced, by its listener
@@ -152,6 +184,8 @@ class WorkerPool:
                     batches.setdefault(job.finished, []).append((job.row, outcome))
                 for finished, batch in batches.items():
                     finished(batch)
+            case Swept() | SegmentsDecided():
+                worker.questions.pop(message.token).answered(message)
             case Counted(samples):
                 replay(samples, self._metrics, _DEFS)
             case Logged(level, logger, text):
@@ -163,7 +197,8 @@ class WorkerPool:
         how = signal.Signals(-status).name if status < 0 else f'exit {status}'
         self._logger.error('worker %d (pid %d) died: %s; %d rows in its hands start again', dead.index,
                            dead.popen.pid, how, len(dead.jobs))
-        sleep(1.0 if dead.jobs else 5.0)  # a worker that cannot live must not be restarted in a tight loop
+        # A worker that cannot live must not be restarted in a tight loop.
+        sleep(1.0 if dead.jobs or dead.questions else 5.0)
         if self._stopping:
             return
         self._workers[dead.index] = self._start(dead.index)
@@ -177,3 +212,9 @@ class WorkerPool:
                 again.setdefault(id(job.message), []).append(job)
         for jobs in again.values():
             self._hand_out(dead.index, jobs)
+        for question in dead.questions.values():
+            question.crashes += 1
+            if question.crashes >= TRIES_AFTER_CRASH:
+                question.answered(None)
+            else:
+                self._ask(dead.index, question)

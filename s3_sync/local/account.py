@@ -13,17 +13,19 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
 
-from swift.common.internal_client import UnexpectedResponse
-from swift.common.utils import Timestamp, drain_and_close
+from swift.common.utils import Timestamp
 
-from s3_sync.concurrency import Timeout
-from s3_sync.errors import AccountUnreadable, SourceUnusable
+from s3_sync.clock import Clock, SystemClock
+from s3_sync.errors import AccountUnreadable, SourceError, SourceUnavailable, SourceUnusable
 from s3_sync.local.links import link_of, stored_names
+from s3_sync.local.proxy_client import ProxyClient
 from s3_sync.timestamps import parse_timestamp
-from s3_sync.wire.swift_headers import is_encrypted, text_of_header
+from s3_sync.wire.swift_headers import is_encrypted
 
 ROUNDING_SECONDS = 1e-5
 """Listings round times, headers do not."""
+WAITS = (1.0, 4.0)
+"""Seconds between the tries of one request."""
 LOOKS = 3
 """How often an object is looked at whose row changes meanwhile."""
 
@@ -60,10 +62,10 @@ class Found:
 class LocalAccount:
     """``s3_sync.engine.sweep.AccountReader`` over Swift's InternalClient. Every method raises AccountUnreadable."""
 
-    def __init__(self, account: str, client: Any) -> None:
-        """``client``: a ``swift.common.internal_client.InternalClient``."""
+    def __init__(self, account: str, proxy: ProxyClient, *, clock: Clock | None = None) -> None:
         self.account = account
-        self._client = client
+        self._proxy = proxy
+        self._clock = clock or SystemClock()
 
     def containers(self) -> Iterator[str]:
         """All names, in order; those of Swift's own making (they begin with NUL) among them."""
@@ -126,7 +128,7 @@ class LocalAccount:
     def _object(self, method: str, container: str, name: str, newest: bool) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body of an object itself: not of what a link leads to, or a manifest puts together."""
         headers = {'X-Backend-Open-Expired': 'true', **({'X-Newest': 'true'} if newest else {})}
-        return self._ask(method, f'{self._path(container)}/{quote(name)}', headers,
+        return self._ask(method, (self.account, container, name), headers,
                          {'multipart-manifest': 'get', 'symlink': 'get'})
 
     # -- listings ------------------------------------------------------------------------
@@ -150,7 +152,7 @@ class LocalAccount:
             yield page
 
     def _page(self, container: str | None, params: Mapping[str, str]) -> list[Any] | None:
-        status, _, body = self._ask('GET', self._path(container), {}, {'format': 'json', **params})
+        status, _, body = self._ask('GET', self._where(container), {}, {'format': 'json', **params})
         if status == 404:
             return None
         try:
@@ -194,21 +196,26 @@ class LocalAccount:
 
     # -- requests ------------------------------------------------------------------------
 
-    def _path(self, container: str | None) -> str:
-        return f'/v1/{quote(self.account)}' + ('' if container is None else f'/{quote(container)}')
+    def _where(self, container: str | None) -> tuple[str, ...]:
+        return (self.account,) if container is None else (self.account, container)
 
-    def _ask(self, method: str, path: str, headers: Mapping[str, str],
+    def _ask(self, method: str, path: tuple[str, ...], headers: Mapping[str, str],
              params: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body. One request of a million that fails should not cost the whole sweep."""
+        for wait in WAITS:
+            try:
+                return self._ask_once(method, path, headers, params)
+            except SourceUnavailable:
+                self._clock.sleep(wait)
         try:
-            response = self._client.make_request(method, path, headers, (200, 204, 404), params=params)
-            body: bytes = response.body if method == 'GET' else b''
-            drain_and_close(response)
-        except UnexpectedResponse as error:
-            raise AccountUnreadable(f'{unquote(path)}: the proxy application answers {error.resp.status}') from error
-        except (Exception, Timeout) as error:
-            raise AccountUnreadable(f'{unquote(path)}: {error or type(error).__name__}') from error
-        return response.status_int, {text_of_header(k).lower(): text_of_header(str(v))
-                                     for k, v in response.headers.items()}, body
+            return self._ask_once(method, path, headers, params)
+        except SourceError as error:
+            raise AccountUnreadable(str(error)) from error
+
+    def _ask_once(self, method: str, path: tuple[str, ...], headers: Mapping[str, str],
+                  params: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
+        answer = self._proxy.request(method, path, headers, params, normal=(200, 204, 404))
+        return answer.status, answer.headers, answer.read()
 
 
 def _not_older(headers: Mapping[str, str], header: str, listed: Listed) -> bool:

@@ -14,6 +14,7 @@ from s3_sync.local.direct import DirectSource
 from s3_sync.local.disk import DeviceRunner, DiskSource
 from s3_sync.local.placement import Placement
 from s3_sync.local.proxy import ProxySource
+from s3_sync.local.proxy_client import ProxyClient
 from s3_sync.metrics import Metrics
 
 DISK_SECONDS = 10.0
@@ -33,7 +34,12 @@ def make_source(settings: Settings, *, metrics: Metrics | None = None, clock: Cl
                           clock=clock, logger=logger)
     return ChainSource(placement, disk=disk, direct=DirectSource(placement, clock=clock, logger=logger),
                        proxy=ProxySource(lambda: _internal_client(settings), clock=clock, logger=logger),
-                       metrics=metrics, clock=clock)
+                       metrics=metrics)
+
+
+def make_proxy(settings: Settings, *, clock: Clock | None = None, logger: logging.Logger | None = None) -> ProxyClient:
+    """Swift's own proxy application in this process; loaded when first asked."""
+    return ProxyClient(lambda: _internal_client(settings), clock=clock, logger=logger)
 
 
 def _internal_client(settings: Settings) -> Any:
