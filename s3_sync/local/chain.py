@@ -14,10 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from s3_sync.clock import Clock
 from s3_sync.errors import SourceStale, SourceUnavailable
 from s3_sync.large_objects.model import LargeSource
-from s3_sync.local.containers import Containers
 from s3_sync.local.direct import DirectSource
 from s3_sync.local.disk import DiskSource
 from s3_sync.local.large import LargeReader
@@ -35,14 +33,14 @@ class ChainSource:
     """What the sync engine reads from; see ``s3_sync.local.source.Source`` for the promises."""
 
     def __init__(self, placement: Placement, *, disk: DiskSource | None, direct: DirectSource, proxy: ProxySource,
-                 metrics: Metrics | None = None, clock: Clock | None = None, large: LargeReader | None = None) -> None:
+                 metrics: Metrics | None = None, large: LargeReader | None = None) -> None:
         self._placement = placement
         self._disk = disk
         self._direct = direct
         self._proxy = proxy
         self._metrics = metrics or NoMetrics()
         self._large = large or LargeReader(SegmentReader(placement, disk=disk, direct=direct, proxy=proxy),
-                                           Containers(proxy.client, clock))
+                                           proxy.containers)
 
     def without_disk(self) -> ChainSource:
         """The same for mappings with ``local_reads: off``; shares connections, ``close`` only one of the two."""

@@ -1,20 +1,21 @@
-"""What containers tell that segments need: their storage policy, and listings for dynamic large objects."""
+"""What containers tell that reading by name needs: storage policy, listings of segments, who may read them."""
 from __future__ import annotations
 
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from swift.common.middleware.acl import parse_acl, referrer_allowed
 from swift.common.utils import parse_header
 
 from s3_sync.clock import Clock, SystemClock
 from s3_sync.errors import SegmentChanged, SourceEncrypted, SourceUnavailable
 from s3_sync.local.proxy_client import ProxyClient
 
-POLICY_SECONDS = 60.0
+KEPT_SECONDS = 60.0
 """A container's policy changes only when it is deleted and made again."""
 REMEMBERED_CONTAINERS = 10_000
 VERSIONS_PREFIX = '\0versions\0'
@@ -32,32 +33,53 @@ class Member:
     """Set for an SLO; ``size`` is its logical size then."""
 
 
+class _Facts(NamedTuple):
+    """What a HEAD of a container told."""
+
+    until: float
+    policy_index: int
+    read_acl: str
+
+
 class Containers:
-    """Asks through the proxy application; what it says of policies is kept for a minute."""
+    """Asks through the proxy application; what a HEAD said is kept for a minute."""
 
     def __init__(self, client: ProxyClient, clock: Clock | None = None) -> None:
         self._client = client
         self._clock = clock or SystemClock()
-        self._policies: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], _Facts] = OrderedDict()
 
     def policy_index(self, account: str, container: str) -> int:
         """Index of the container's storage policy. SegmentChanged when there is no such container."""
-        known_until, index = self._policies.get((account, container), (0.0, 0))
-        if self._clock.monotonic() < known_until:
-            return index
+        return self._facts(account, container).policy_index
+
+    def readable(self, account: str, container: str, by: str) -> bool:
+        """Whether the container's read ACL lets everybody in, or everybody of the account ``by``.
+
+        Rights of single users do not count: a link does not tell who made it.
+        """
+        referrers, groups = parse_acl(self._facts(account, container).read_acl)
+        project = by.partition('_')[2]
+        return bool(referrer_allowed('', referrers)) or not {by, project, f'{project}:*', '*:*'}.isdisjoint(groups)
+
+    def _facts(self, account: str, container: str) -> _Facts:
+        known = self._known.get((account, container))
+        if known is not None and self._clock.monotonic() < known.until:
+            return known
         answer = self._client.request('HEAD', (account, container))
         answer.close()
         if answer.status == 404:
-            self._policies.pop((account, container), None)
+            self._known.pop((account, container), None)
             raise SegmentChanged(f'container {account}/{container} does not exist')
         told = answer.headers.get('x-backend-storage-policy-index', '')
         if not told.isdecimal():
             raise SourceUnavailable(f'{account}/{container}: the proxy application tells no storage policy')
-        self._policies[account, container] = (self._clock.monotonic() + POLICY_SECONDS, int(told))
-        self._policies.move_to_end((account, container))
-        while len(self._policies) > REMEMBERED_CONTAINERS:
-            self._policies.popitem(last=False)
-        return int(told)
+        found = _Facts(self._clock.monotonic() + KEPT_SECONDS, int(told), answer.headers.get('x-container-read', ''))
+        self._known[account, container] = found
+        self._known.move_to_end((account, container))
+        while len(self._known) > REMEMBERED_CONTAINERS:
+            self._known.popitem(last=False)
+        return found
 
     def members(self, account: str, container: str, prefix: str) -> Iterator[Member]:
         """Everything that begins with the prefix, in the listing's order, a page in memory at a time.

@@ -34,7 +34,7 @@ from s3_sync.local.versions import (
     refuse_indirect,
     times_from_headers,
 )
-from s3_sync.local.wanted import DynamicMember, Wanted
+from s3_sync.local.wanted import Wanted
 from s3_sync.streams import BytesBody
 from s3_sync.timestamps import RowTimes, parse_timestamp
 from s3_sync.types import ObjectRow
@@ -189,13 +189,12 @@ class DirectSource:
         """The first replica that is the wanted object, open for a run of its bytes.
 
         SegmentChanged: everybody answered, and nobody has it. SourceUnavailable:
-        somebody did not answer, who may. DynamicMember, ThroughProxy.
+        somebody did not answer, who may. ThroughProxy.
         """
         place = self._placement.of(wanted.row)
         primaries = self._order(place, last)
         silent: list[str] = []
         others: list[str] = []
-        dynamic: DynamicMember | None = None
         for node in chain(primaries, self._placement.handoffs(place, len(primaries))):
             try:
                 response = self._exchange('GET', node, place, wanted.row, _range(first, length))
@@ -211,12 +210,8 @@ class DirectSource:
             except BaseException:
                 response.close()
                 raise
-            if response.status != 404 and wanted.is_dynamic(copy.headers):
-                dynamic = DynamicMember(wanted, copy.headers['x-object-manifest'])
             response.close()
             others.append(f'{node["ip"]}/{node["device"]}: {problem}')
-        if dynamic is not None and not silent:
-            raise dynamic
         raise (SourceUnavailable if silent else SegmentChanged)(f'{wanted.row.path}: {"; ".join(silent + others)}')
 
     def _differs(self, wanted: Wanted, copy: DirectCopy, status: int) -> str:

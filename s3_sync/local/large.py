@@ -6,7 +6,6 @@ manifest says of them is enough to plan with.
 """
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -25,7 +24,7 @@ from s3_sync.large_objects.model import Layout, Piece, Segment
 from s3_sync.local.containers import Containers
 from s3_sync.local.segments import SegmentReader
 from s3_sync.local.source import SourceObject
-from s3_sync.local.wanted import DynamicMember, Wanted, object_wanted
+from s3_sync.local.wanted import Wanted, object_wanted
 from s3_sync.streams import Body, BytesBody
 from s3_sync.types import ListingEntry, ObjectRow
 
@@ -33,7 +32,6 @@ MANIFEST_BYTES = 32 * 1024 * 1024
 """Stored manifests are somewhat larger than what clients may send (8 MiB unless configured otherwise)."""
 MAX_PIECES = 200_000
 """Pieces that an object may come to; a few small manifests can name each other into any number."""
-REMEMBERED_DYNAMIC = 1000
 
 Path = tuple[str, str]
 """Container and object."""
@@ -45,43 +43,40 @@ class LargeReader:
     def __init__(self, segments: SegmentReader, containers: Containers) -> None:
         self._segments = segments
         self._containers = containers
-        self._dynamic: OrderedDict[tuple[str, str, str], str] = OrderedDict()
-        """DLOs that were found inside of SLOs: path and ETag to their X-Object-Manifest."""
 
     def without_disk(self) -> LargeReader:
         return LargeReader(self._segments.without_disk(), self._containers)
 
     def large(self, row: ObjectRow, opened: SourceObject) -> LocalLargeSource:
         """See ``Source.large``."""
-        account = opened.account or row.account
         try:
             if opened.meta.large_object == 'slo':
-                return self._static(account, row, opened)
+                return self._static(row, opened)
             if opened.meta.large_object == 'dlo':
-                return self._dynamic_object(account, row, opened)
+                return self._dynamic(row, opened)
         except ManifestError as error:
             raise SourceUnusable(f'{row.path}: {error}', reason='invalid-manifest') from error
         return self._plain(row, opened)
 
     # -- kinds ---------------------------------------------------------------------------
 
-    def _static(self, account: str, row: ObjectRow, opened: SourceObject) -> LocalLargeSource:
+    def _static(self, row: ObjectRow, opened: SourceObject) -> LocalLargeSource:
         if opened.meta.size > MANIFEST_BYTES:
             raise ManifestError(f'the manifest has {opened.meta.size} bytes')
         manifest = b''.join(opened.body)
-        segments = self._resolver(account).filled(parse_manifest(manifest), (row.container, row.name))
+        segments = _Resolver(self, row.account).filled(parse_manifest(manifest), (row.container, row.name))
         _check_count(segments)
         layout = Layout('slo', segments, flatten(segments), slo_etag(segments), logical_size(segments), manifest)
-        return LocalLargeSource(self, account, layout)
+        return LocalLargeSource(self, row.account, layout)
 
-    def _dynamic_object(self, account: str, row: ObjectRow, opened: SourceObject) -> LocalLargeSource:
+    def _dynamic(self, row: ObjectRow, opened: SourceObject) -> LocalLargeSource:
         header = opened.meta.sysmeta['x-object-manifest']
-        resolver = self._resolver(account)
+        resolver = _Resolver(self, row.account)
         segments = resolver.listed(header, (row.container, row.name))
         _check_count(segments)
         layout = Layout('dlo', segments, flatten(segments), dlo_digest(segments), logical_size(segments),
                         stored_manifest(segments), prefix='/'.join(dlo_prefix(header)))
-        return LocalLargeSource(self, account, layout, lambda: dlo_digest(resolver.entries(header)))
+        return LocalLargeSource(self, row.account, layout, lambda: dlo_digest(resolver.entries(header)))
 
     def _plain(self, row: ObjectRow, opened: SourceObject) -> LocalLargeSource:
         meta = opened.meta
@@ -89,9 +84,6 @@ class LargeReader:
         # Its own path, also when a link leads elsewhere from there; and its own policy, which no container can tell.
         layout = Layout('plain', (segment,), flatten((segment,)), meta.etag, meta.size)
         return LocalLargeSource(self, row.account, layout, policy_index=row.row.policy_index)
-
-    def _resolver(self, account: str) -> _Resolver:
-        return _Resolver(self, account)
 
     # -- for one large object ------------------------------------------------------------
 
@@ -105,11 +97,7 @@ class LargeReader:
 
     def run(self, wanted: Wanted, first: int, length: int, *, checked: bool) -> Body:
         """A run of an object's bytes."""
-        try:
-            return (self._segments.checked if checked else self._segments.unchecked)(wanted, first, length)
-        except DynamicMember as member:
-            self._remember(member)
-            raise
+        return (self._segments.checked if checked else self._segments.unchecked)(wanted, first, length)
 
     def manifest(self, wanted: Wanted) -> tuple[Segment, ...]:
         """The segments of a sub-SLO. SegmentChanged when it is not the one that is wanted."""
@@ -119,21 +107,11 @@ class LargeReader:
                                  f'expected {wanted.etag}')
         return segments
 
-    def dynamic_manifest(self, account: str, segment: Segment) -> str:
-        """X-Object-Manifest of the DLO that this entry was found to be; ''."""
-        return self._dynamic.get((account, segment.path, segment.etag), '')
-
     def members(self, account: str, container: str, prefix: str) -> Iterator[tuple[Segment, bool]]:
         """What a prefix lists, as segments; whether each is an SLO."""
         for member in self._containers.members(account, container, prefix):
             entry = ListingEntry(member.name, member.size, member.slo_etag or member.etag)
             yield dlo_segments(container, [entry])[0], bool(member.slo_etag)
-
-    def _remember(self, member: DynamicMember) -> None:
-        row = member.wanted.row
-        self._dynamic[row.account, f'/{row.container}/{row.name}', member.wanted.etag] = member.manifest
-        while len(self._dynamic) > REMEMBERED_DYNAMIC:
-            self._dynamic.popitem(last=False)
 
 
 class _Resolver:
@@ -143,6 +121,7 @@ class _Resolver:
         self._reader = reader
         self._account = account
         self._read: dict[tuple[str, str], tuple[Segment, ...]] = {}
+        self._entries = 0
 
     def filled(self, segments: tuple[Segment, ...], *path: Path) -> tuple[Segment, ...]:
         """The segments with sub-SLOs read, at any depth. ``path``: the manifests that led here."""
@@ -150,8 +129,7 @@ class _Resolver:
 
     def listed(self, header: str, *path: Path) -> tuple[Segment, ...]:
         """The segments of a DLO; SLOs among them come whole, other manifests as the objects they are."""
-        segments = self.entries(header)
-        return self.filled(segments, *path)
+        return self.filled(self.entries(header), *path)
 
     def entries(self, header: str) -> tuple[Segment, ...]:
         """What the prefix lists now."""
@@ -160,10 +138,7 @@ class _Resolver:
                      for segment, is_slo in self._reader.members(self._account, container, prefix))
 
     def _filled(self, segment: Segment, path: tuple[Path, ...]) -> Segment:
-        if segment.data is not None or not segment.length:
-            return segment
-        header = '' if segment.sub_slo else self._reader.dynamic_manifest(self._account, segment)
-        if not segment.sub_slo and not header:
+        if not segment.sub_slo or not segment.length:
             return segment
         own = (segment.container, segment.name)
         if own in path:
@@ -172,21 +147,14 @@ class _Resolver:
             raise ManifestError(f'manifests lie more than {MAX_DEPTH} deep in one another')
         known = self._read.get((segment.path, segment.etag))
         if known is None:
-            known = self._children(segment, header, (*path, own))
-            self._read[segment.path, segment.etag] = known
+            found = self._reader.manifest(self._reader.wanted(self._account, segment))
+            self._entries += len(found)
+            if self._entries > MAX_PIECES:  # more than may be kept in memory
+                raise ManifestError(f'the sub-manifests have more than {MAX_PIECES} entries')
+            known = self._read[segment.path, segment.etag] = self.filled(found, *path, own)
         if logical_size(known) != segment.size:
             raise SegmentChanged(f'{segment.path} comes to {logical_size(known)} bytes, expected {segment.size}')
         return replace(segment, children=known)
-
-    def _children(self, segment: Segment, header: str, path: tuple[Path, ...]) -> tuple[Segment, ...]:
-        if header:
-            segments = self.entries(header)
-            if dlo_digest(segments) != segment.etag:
-                raise SegmentChanged(f'{segment.path} is a dynamic large object with ETag {dlo_digest(segments)}, '
-                                     f'expected {segment.etag}')
-        else:
-            segments = self._reader.manifest(self._reader.wanted(self._account, segment))
-        return self.filled(segments, *path)
 
 
 class LocalLargeSource:

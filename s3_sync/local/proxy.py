@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from s3_sync.clock import Clock, SystemClock
 from s3_sync.errors import SegmentChanged, SourceEncrypted, SourceGone, SourceStale, SourceUnavailable, SourceUnusable
 from s3_sync.local.bodies import ReopeningBody
+from s3_sync.local.containers import Containers
 from s3_sync.local.links import DANGLING, link_of, stored_names
 from s3_sync.local.proxy_client import ProxyAnswer, ProxyClient
 from s3_sync.local.source import SourceObject
@@ -29,7 +30,7 @@ from s3_sync.local.versions import (
     newest_of,
     times_from_headers,
 )
-from s3_sync.local.wanted import DynamicMember, Wanted
+from s3_sync.local.wanted import Wanted
 from s3_sync.streams import Body, BytesBody, StreamBody
 from s3_sync.timestamps import RowTimes, parse_timestamp
 from s3_sync.types import ObjectRow
@@ -76,6 +77,7 @@ class ProxySource:
         self._clock = clock or SystemClock()
         self.client = (make_client if isinstance(make_client, ProxyClient)
                        else ProxyClient(make_client, clock=self._clock, logger=logger))
+        self.containers = Containers(self.client, self._clock)
 
     def open(self, row: ObjectRow, *, follow_links: bool = True) -> SourceObject:
         """The version as a client of the cluster would get it, with the row's policy.
@@ -137,12 +139,26 @@ class ProxySource:
         if is_expired(headers, self._clock.now()):
             raise SourceGone(f'{row.path} expired')
         meta = meta_of(row.name, headers, times)
+        self._refuse_foreign(row, answer.headers, bool(meta.large_object))
         if meta.size > SMALL_BYTES:
             body: Body = ReopeningBody(answer, lambda: self._again(row, meta.etag), meta.size, meta.etag)
         else:
             stream = StreamBody(lambda: answer, meta.size, meta.etag)
             body = BytesBody(b''.join(stream))
-        return SourceObject(meta, times, body, 'proxy', account=_account_of(answer.headers, row.account))
+        return SourceObject(meta, times, body, 'proxy')
+
+    def _refuse_foreign(self, row: ObjectRow, headers: Mapping[str, str], large: bool) -> None:
+        """What a link may not bring from another account: we may read everything, whoever made the link may not."""
+        _, _, account, container, _ = (*headers.get('content-location', '').split('/', 4), '', '', '', '', '')[:5]
+        account, container = unquote(account), unquote(container)
+        if account in ('', row.account):
+            return
+        if not self.containers.readable(account, container, row.account):
+            raise SourceUnusable(f'{row.path} links to {account}/{container}, which {row.account} may not read',
+                                 reason='forbidden-symlink')
+        if large:
+            # Swift looks for the segments in the link's account, so it cannot serve this either.
+            raise SourceUnusable(f'{row.path} links to a large object of {account}', reason=DANGLING)
 
     def _again(self, row: ObjectRow, etag: str) -> ProxyAnswer:
         answer = self._request('GET', row)
@@ -227,10 +243,8 @@ class ProxySource:
         if answer.status in (404, 409):
             return 'missing' if answer.status == 404 else 'its link leads nowhere'
         self._refuse(wanted.row, answer.headers)
-        headers = lower_headers(answer.headers.items())
-        if wanted.is_dynamic(headers):
-            raise DynamicMember(wanted, headers['x-object-manifest'])
-        return wanted.differs(headers)
+        self._refuse_foreign(wanted.row, answer.headers, wanted.sub_slo)
+        return wanted.differs(lower_headers(answer.headers.items()))
 
 
 def _headers(policy_index: int | None) -> dict[str, str]:
@@ -238,13 +252,6 @@ def _headers(policy_index: int | None) -> dict[str, str]:
     if policy_index is not None:
         headers['X-Backend-Storage-Policy-Index'] = str(policy_index)
     return headers
-
-
-def _account_of(headers: Mapping[str, str], own: str) -> str:
-    """The account that a followed link has led to; '' when it is ``own``."""
-    _, _, account, *_ = (*headers.get('content-location', '').split('/', 3), '', '', '')
-    account = unquote(account)
-    return '' if account == own else account
 
 
 def _own_times(headers: Mapping[str, str]) -> RowTimes:

@@ -117,7 +117,7 @@ class SegmentReader:
         return label in known if label is not None else bool(known)
 
     def copy(self, wanted: Wanted, first: int, length: int | None, avoid: Collection[Hashable]) -> Copy:
-        """The cheapest copy, open for these bytes (None: all). What is in ``avoid``, or known to be wrong, comes last."""
+        """The cheapest copy, open for these bytes (None: all). What is in ``avoid`` or known to be wrong comes last."""
         avoid = {*avoid, *self._wrong.labels(wanted)}
         if not wanted.etag or not self._placement.of(wanted.row).replicated:
             return self._from_proxy(wanted, first, length)

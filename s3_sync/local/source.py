@@ -44,8 +44,6 @@ class SourceObject:
     origin: str
     link: Link | None = None
     """The object is a link that was not followed; ``meta`` and the empty body are the link's own."""
-    account: str = ''
-    """Where a link that was followed has led: the account of what was read. '' : the row's."""
 
 
 class Source(Protocol):

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 from swift.common.utils import Timestamp
 
 from container_crawler.rows import Row
-from s3_sync.errors import SourceUnavailable
 from s3_sync.types import ObjectRow
 
 SLO_ETAG_HEADER = 'x-object-sysmeta-slo-etag'
@@ -45,10 +44,6 @@ class Wanted:
             return f'has ETag {etag}, expected {self.etag}'
         return '' if self.size in (size, -1) else f'has {size} bytes, expected {self.size}'
 
-    def is_dynamic(self, headers: Mapping[str, str]) -> bool:
-        """Whether this is the manifest of a DLO whose content may be what is wanted."""
-        return 'x-object-manifest' in headers and not self.sub_slo and bool(self.differs(headers))
-
 
 def object_wanted(account: str, container: str, name: str, policy_index: int, *, etag: str, size: int = -1,
                   sub_slo: bool = False) -> Wanted:
@@ -77,12 +72,3 @@ class Copy(Protocol):
 
     def close(self) -> None:
         """Free file or connection. Safe to call twice."""
-
-
-class DynamicMember(SourceUnavailable):
-    """An SLO names a DLO: known only when the object is opened, put together at the next try."""
-
-    def __init__(self, wanted: Wanted, manifest: str) -> None:
-        super().__init__(f'{wanted.row.path} is a dynamic large object inside of a static one; put together next time')
-        self.wanted = wanted
-        self.manifest = manifest
