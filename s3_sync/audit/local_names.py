@@ -44,8 +44,6 @@ class LocalNames(Protocol):
 
     how: Literal['databases', 'listing']
     policy_index: int
-    object_count: int
-    """As the container tells it; 0 when it does not exist."""
 
     def rows(self, prefix: str) -> Iterator[Row]:
         """One row for each name, live or deleted, ascending. Raises LocalUnreadable."""
@@ -103,7 +101,6 @@ class _Databases:
         self._places = ring.places(account, container) if ring is not None else []
         self._files: list[_Found] = []
         self.policy_index = 0
-        self.object_count = 0
         self.shards: set[ContainerPath] = set()
 
     @property
@@ -119,7 +116,6 @@ class _Databases:
             self._files += [_Found(place, file) for file in facts.files]
             self.shards.update(facts.shards)
             self.policy_index = int(facts.info['storage_policy_index'])
-            self.object_count = max(self.object_count, *(file.object_count for file in facts.files))
 
     def rows(self, prefix: str) -> Iterator[Row]:
         yield from newest(stream for deleted in (False, True) for stream in self.streams(deleted, prefix))
@@ -181,7 +177,6 @@ class _Listing:
         found = self._ask(lambda: client.get_container_metadata(account, container, acceptable_statuses=(2, 404)))
         self._exists = 'x-container-object-count' in found
         self.policy_index = int(found.get('x-backend-storage-policy-index') or 0)
-        self.object_count = int(found.get('x-container-object-count') or 0)
 
     def rows(self, prefix: str) -> Iterator[Row]:
         tombstones = (stream for part in self._databases for stream in part.streams(True, prefix))

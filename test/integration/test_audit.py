@@ -29,7 +29,7 @@ class Audited:
             [sys.executable, '-m', 's3_sync.command', 'audit', '--config', str(self.sync.config_file), '--json',
              '--grace', '0', '--report', str(self.report), *words], capture_output=True, text=True, timeout=180,
             env=os.environ, check=False)
-        assert done.returncode == expect, f'exit {done.returncode}:\n{done.stdout}{done.stderr}{self.report.read_text()}'
+        assert done.returncode == expect, f'exit {done.returncode}:\n{done.stdout}{done.stderr}{self.told}'
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return found
 
@@ -50,8 +50,8 @@ def scene(swift: SwiftCluster, s3: S3Endpoint, container: str, bucket: str) -> I
 def test_what_was_broken_at_an_s3_store_is_found_exactly_and_mended(scene: Scene, s3_client: Any) -> None:
     names = ['gone', 'overwritten', 'renamed', 'side', 'fine', 'größe/ü', 'a b?c#d', '%41', 'deleted']
     scene.put(*names)
-    scene.put('side', **{f'X-Object-Meta-{n}': 'v' * 90 for n in range(40)})
-    scene.put('renamed', **{'X-Object-Meta-Colour': 'blue'})
+    scene.local.post_object(scene.container, 'side', {f'X-Object-Meta-{n}': 'v' * 90 for n in range(40)})
+    scene.local.post_object(scene.container, 'renamed', {'X-Object-Meta-Colour': 'blue'})
     sync = scene.daemon()
     sync.once()
     audit = Audited(sync)
