@@ -16,6 +16,9 @@ from swift.common.utils import Timestamp, decode_timestamps
 MARKER = 0x31535043
 """High 32 bits of the offset of every local delete or restore of ours (semantics 2.1)."""
 
+MAX_COUNTER = 0xffffffff
+"""The low 32 bits: Unix seconds, or more where two of ours met in one second."""
+
 ZERO = Timestamp(0)
 
 _DAYS = ('Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun')
@@ -60,6 +63,21 @@ def is_ours(timestamp: Timestamp) -> bool:
 def without_marker(timestamp: Timestamp) -> Timestamp:
     """The user's time behind one of ours; comparisons with the remote ignore our marker."""
     return Timestamp(timestamp.normal) if is_ours(timestamp) else timestamp
+
+
+def marked(times: RowTimes, now: float) -> Timestamp:
+    """The time of our own delete or restore of the version with these times (semantics 2.1), ``now`` in Unix seconds.
+
+    Its newest time with our marker. The counter tells deletes and restores of
+    one version apart: later ones win, also where they follow within a second
+    or the clock was set back.
+    """
+    counter = max(int(now), *(_counter(timestamp) + 1 for timestamp in times))
+    return Timestamp(times.newest.normal, offset=MARKER << 32 | min(counter, MAX_COUNTER))
+
+
+def _counter(timestamp: Timestamp) -> int:
+    return timestamp.offset & MAX_COUNTER if is_ours(timestamp) else -1
 
 
 def parse_timestamp(text: str | None) -> Timestamp | None:

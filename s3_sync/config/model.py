@@ -5,7 +5,7 @@ import os
 
 from pydantic import Field
 
-from s3_sync.config.fields import INTERNAL, Count, LogLevel, Model, Port, PositiveSeconds, Seconds, Text
+from s3_sync.config.fields import DAY, INTERNAL, Count, LogLevel, Model, Port, PositiveSeconds, Seconds, Text
 from s3_sync.config.mapping import Mapping, SharedKeys
 from s3_sync.config.migration import MetadataMigration, MetadataMigratorSettings, Migration, MigratorSettings, Syslog
 from s3_sync.config.remote import RateLimits, Remote
@@ -31,6 +31,10 @@ class Node(Model):
         'missing a built-in pipeline, which cannot read encrypted objects.'))
     internal_client_logname: Text = Field(default='ContainerCrawler', description=(
         'User agent of requests inside the cluster.'))
+    reclaim_age: PositiveSeconds = Field(default=7.0 * DAY, description=(
+        'Seconds after which Swift forgets that something was deleted: the smallest `reclaim_age` of its object and '
+        'container servers. Archived objects older than this less a day are deleted locally only while every replica '
+        'answers, so that none brings them back.'))
     cluster_id: Text | None = Field(default=None, description=(
         'Name of this cluster in `X-1space-Via`, which stops loops between clusters. Without it: derived from the '
         'hash prefix and suffix of swift.conf.'))

@@ -1,8 +1,8 @@
-"""GET and HEAD to object servers over kept-alive connections.
+"""GET, HEAD and DELETE to object and container servers over kept-alive connections.
 
 Swift's ``direct_client`` opens a connection for each request and parses
 headers with the mail parser, which also loses headers with non-ASCII names.
-Object servers answer plain HTTP/1.1 with a Content-Length; that is all that is
+Storage servers answer plain HTTP/1.1 with a Content-Length; that is all that is
 understood here. Green when the process is monkey-patched, blocking otherwise.
 """
 from __future__ import annotations
@@ -115,14 +115,15 @@ class BackendConnections:
         self._closed = False
 
     def request(self, method: str, node: Node, partition: int, path: tuple[str, ...],
-                headers: Mapping[str, str]) -> BackendResponse:
-        """One GET or HEAD; ``path`` is account, container, object. BackendError when there is no answer.
+                headers: Mapping[str, str], *, query: str = '') -> BackendResponse:
+        """One request without a body that may be sent twice: GET, HEAD, DELETE with an X-Timestamp.
 
-        A kept-alive connection that the server has closed meanwhile is
-        replaced once; nothing else is tried twice.
+        ``path`` is account, container, object; ``query`` is encoded. BackendError
+        when there is no answer. A kept-alive connection that the server has
+        closed meanwhile is replaced once; nothing else is tried twice.
         """
         address = (str(node['ip']), int(node['port']))
-        target = quote('/'.join(('', str(node['device']), str(partition), *path)))
+        target = quote('/'.join(('', str(node['device']), str(partition), *path))) + (f'?{query}' if query else '')
         lines = [f'{method} {target} HTTP/1.1', f'Host: {address[0]}:{address[1]}']
         lines += [f'{key}: {value}' for key, value in headers.items()]
         request = '\r\n'.join([*lines, '', '']).encode()

@@ -21,6 +21,7 @@ from s3_sync.local.disk import DiskSource
 from s3_sync.local.large import LargeReader
 from s3_sync.local.placement import Placement
 from s3_sync.local.proxy import ProxySource
+from s3_sync.local.proxy_client import ProxyClient
 from s3_sync.local.segments import SegmentReader
 from s3_sync.local.source import SourceObject
 from s3_sync.local.versions import ThroughProxy
@@ -46,6 +47,11 @@ class ChainSource:
         """The same for mappings with ``local_reads: off``; shares connections, ``close`` only one of the two."""
         return ChainSource(self._placement, disk=None, direct=self._direct, proxy=self._proxy, metrics=self._metrics,
                            large=self._large.without_disk())
+
+    @property
+    def proxy_client(self) -> ProxyClient:
+        """The proxy application that this source reads through; one is enough for a process."""
+        return self._proxy.client
 
     def expect(self, rows: Sequence[ObjectRow]) -> None:
         """Rows that will be opened soon, in this order; costs no I/O now, and saves some then."""

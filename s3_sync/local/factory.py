@@ -1,4 +1,4 @@
-"""Builds the source of a process from the configuration."""
+"""Builds what reads and removes the local objects of a process from the configuration."""
 from __future__ import annotations
 
 import logging
@@ -15,6 +15,8 @@ from s3_sync.local.disk import DeviceRunner, DiskSource
 from s3_sync.local.placement import Placement
 from s3_sync.local.proxy import ProxySource
 from s3_sync.local.proxy_client import ProxyClient
+from s3_sync.local.remove import LocalRemover
+from s3_sync.local.replicas import Replicas
 from s3_sync.metrics import Metrics
 
 DISK_SECONDS = 10.0
@@ -35,6 +37,15 @@ def make_source(settings: Settings, *, metrics: Metrics | None = None, clock: Cl
     return ChainSource(placement, disk=disk, direct=DirectSource(placement, clock=clock, logger=logger),
                        proxy=ProxySource(lambda: _internal_client(settings), clock=clock, logger=logger),
                        metrics=metrics)
+
+
+def make_remover(settings: Settings, source: ChainSource, *, clock: Clock | None = None,
+                 logger: logging.Logger | None = None) -> LocalRemover:
+    """Deletes archived objects; shares the proxy application of ``source``. Closed before it."""
+    clock = clock or SystemClock()
+    placement = Placement(settings.swift_dir, settings.swift_bind_ip)
+    return LocalRemover(Replicas(placement, settings.swift_dir, clock=clock, logger=logger), source.proxy_client,
+                        reclaim_age=settings.reclaim_age, clock=clock, logger=logger)
 
 
 def make_proxy(settings: Settings, *, clock: Clock | None = None, logger: logging.Logger | None = None) -> ProxyClient:
