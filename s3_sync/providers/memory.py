@@ -27,8 +27,8 @@ from s3_sync.errors import (
 from s3_sync.large_objects.bodies import WholeBody
 from s3_sync.large_objects.etags import Relation, relation_to
 from s3_sync.large_objects.model import LargeSource
+from s3_sync.providers.memory_answers import client_headers, conditional_status, plain_response, single_range
 from s3_sync.streams import CHUNK_BYTES, Body
-from s3_sync.timestamps import http_date, http_date_seconds
 from s3_sync.types import (
     BucketEntry,
     BucketPage,
@@ -39,7 +39,7 @@ from s3_sync.types import (
     PutResult,
     ShuntRequest,
 )
-from s3_sync.wire.swift_headers import USER_PREFIX, headers_for_put
+from s3_sync.wire.swift_headers import USER_PREFIX
 
 PAGE_NAMES = 10_000
 CAPABILITIES = Capabilities(conditional_delete=True, native_expiry=True, container_metadata=True,
@@ -198,7 +198,7 @@ class MemorySync(BaseSync):
     def upload_large_object(self, large: LargeSource, meta: ObjectMeta, *,
                             condition: Condition = NO_CONDITION) -> PutResult:
         """As one object of its logical bytes, the stored manifest beside it."""
-        self._check_limits(meta)
+        self.check_large_upload(large, meta)
         with self.store.lock:
             self._check(meta.name, None, condition)  # before anything is read
         body = WholeBody(large)
@@ -213,6 +213,10 @@ class MemorySync(BaseSync):
             self._store(None, StoredObject(data, self._kept(meta.name, meta, digest, len(data)), layout.etag),
                         layout.manifest)
         return PutResult(digest)
+
+    def check_large_upload(self, large: LargeSource, meta: ObjectMeta) -> int:
+        self._check_limits(meta)
+        return 1
 
     def ensure_manifest(self, large: LargeSource, meta: ObjectMeta) -> bool:
         wanted, place = large.layout.manifest, (self.bucket, meta.name)
@@ -248,14 +252,14 @@ class MemorySync(BaseSync):
             with self.store.lock:
                 stored = self._stored(request.key, None)
         except (NotFound, Forbidden) as error:
-            return _plain(error.status or 404)
+            return plain_response(error.status or 404)
         wanted = {k.lower(): v for k, v in request.headers.items()}
-        status = _conditional_status(wanted, stored.meta)
-        headers = _client_headers(stored.meta)
+        status = conditional_status(wanted, stored.meta)
+        headers = client_headers(stored.meta)
         if status != 200:
             return ProviderResponse(status, {**headers, 'content-length': '0'})
         data = stored.data
-        if span := _single_range(wanted.get('range', ''), len(data)):
+        if span := single_range(wanted.get('range', ''), len(data)):
             if span[0] >= span[1]:
                 return ProviderResponse(416, {'content-length': '0', 'content-range': f'bytes */{len(data)}'})
             status = 206
@@ -269,7 +273,7 @@ class MemorySync(BaseSync):
             if not request.key:
                 self._objects(None)
                 self._post_container({k.lower(): v for k, v in request.headers.items()})
-                return _plain(204)
+                return plain_response(204)
             with self.store.lock:
                 stored = self._stored(request.key, None)
                 sent = {k.lower(): v for k, v in request.headers.items()}
@@ -277,19 +281,19 @@ class MemorySync(BaseSync):
                     stored.meta, content_type=sent.get('content-type') or stored.meta.content_type,
                     user_metadata={k[len(USER_PREFIX):]: v for k, v in sent.items() if k.startswith(USER_PREFIX)})
         except (NotFound, Forbidden) as error:
-            return _plain(error.status or 404)
-        return _plain(202)
+            return plain_response(error.status or 404)
+        return plain_response(202)
 
     def shunt_delete(self, request: ShuntRequest) -> ProviderResponse:
         try:
             if request.key:
-                return _plain(204 if self.delete_object(request.key) else 404)
+                return plain_response(204 if self.delete_object(request.key) else 404)
             if self._objects(None):
-                return _plain(409)
+                return plain_response(409)
             del self.store.buckets[self.bucket]
         except (NotFound, Forbidden) as error:
-            return _plain(error.status or 404)
-        return _plain(204)
+            return plain_response(error.status or 404)
+        return plain_response(204)
 
     def location(self, *, bucket: str | None = None) -> str:
         return f'memory;{bucket or self.bucket}'
@@ -376,44 +380,3 @@ def _listing_entry(name: str, meta: ObjectMeta, skip: int, delimiter: str) -> Li
     if end >= 0:
         return ListingEntry(name[:end + len(delimiter)], subdir=True)
     return ListingEntry(name, meta.size, meta.etag, meta.last_modified or 0.0, meta.content_type)
-
-
-def _client_headers(meta: ObjectMeta) -> dict[str, str]:
-    """What a Swift client would see of this object: our own keys are hidden."""
-    headers = headers_for_put(meta, provenance=False)
-    seconds = float(meta.data_time) if meta.data_time is not None else meta.last_modified or 0.0
-    return {**headers, 'etag': meta.etag, 'last-modified': http_date(-(-seconds // 1)),
-            'x-timestamp': f'{seconds:.5f}'}
-
-
-def _conditional_status(wanted: Mapping[str, str], meta: ObjectMeta) -> int:
-    """RFC 9110 section 13.2.2 for a version that exists."""
-    modified = http_date_seconds(_client_headers(meta)['last-modified']) or 0.0
-    if 'if-match' in wanted:
-        if not _etag_listed(wanted['if-match'], meta.etag):
-            return 412
-    elif modified > (http_date_seconds(wanted.get('if-unmodified-since', '')) or modified):
-        return 412
-    if 'if-none-match' in wanted:
-        return 304 if _etag_listed(wanted['if-none-match'], meta.etag) else 200
-    since = http_date_seconds(wanted.get('if-modified-since', ''))
-    return 304 if since is not None and modified <= since else 200
-
-
-def _etag_listed(header: str, etag: str) -> bool:
-    return any(tag.strip().strip('"') in ('*', etag) for tag in header.split(','))
-
-
-def _single_range(header: str, size: int) -> tuple[int, int] | None:
-    """Start and end (exclusive) of one byte range, empty when it lies beyond the end; None without one."""
-    unit, _, span = header.partition('=')
-    first, dash, last = span.partition('-')
-    if unit.strip() != 'bytes' or not dash or not (first or last) or not (first + last).isdigit():
-        return None
-    start = int(first) if first else max(0, size - int(last))
-    end = min(size, int(last) + 1) if first and last else size
-    return start, end
-
-
-def _plain(status: int) -> ProviderResponse:
-    return ProviderResponse(status, {'content-length': '0'})
