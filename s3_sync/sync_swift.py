@@ -14,13 +14,17 @@ from s3_sync.errors import (
     PermanentError,
     ProviderError,
     TemporaryError,
+    Unproven,
     Unsupported,
 )
+from s3_sync.large_objects.etags import Relation
+from s3_sync.large_objects.model import LargeSource
 from s3_sync.metrics import Metrics
 from s3_sync.providers.http import Response
 from s3_sync.providers.swift import expiry, listings, shunting
 from s3_sync.providers.swift.client import Call, SwiftClient, condition_headers, new_client
 from s3_sync.providers.swift.errors import no_container
+from s3_sync.providers.swift.large import LargeObjects
 from s3_sync.providers.swift.limits import DEFAULTS
 from s3_sync.providers.swift.metadata import (
     HashedBody,
@@ -31,9 +35,11 @@ from s3_sync.providers.swift.metadata import (
     sendable_type,
     stored_meta,
 )
+from s3_sync.providers.swift.segments import SegmentStore
 from s3_sync.streams import Body
-from s3_sync.timestamps import clock_offset
-from s3_sync.types import BucketPage, Condition, ListingPage, ObjectMeta, PutResult, ShuntRequest
+from s3_sync.timestamps import clock_offset, without_marker
+from s3_sync.types import NO_HEADERS, BucketPage, Condition, ListingPage, ObjectMeta, PutResult, ShuntRequest
+from s3_sync.wire.swift_headers import OWNER_KEY
 
 CAPABILITIES = Capabilities(
     create_only=True, conditional_overwrite=False, conditional_delete=False, native_expiry=True,
@@ -45,8 +51,6 @@ CAPABILITIES = Capabilities(
 class SyncSwift(BaseSync):
     """See ``BaseSync``. ``client`` is shared between the containers of one account by the factory."""
 
-    capabilities = CAPABILITIES
-
     def __init__(self, mapping: Mapping, *, max_connections: int = 10, clock: Clock | None = None,
                  metrics: Metrics | None = None, client: SwiftClient | None = None) -> None:
         if '/' in mapping.remote.bucket or not mapping.remote.bucket:
@@ -55,6 +59,23 @@ class SyncSwift(BaseSync):
         self._clock = clock or SystemClock()
         self._owns_client = client is None
         self._client = client or new_client(mapping, max_connections=max_connections, clock=self._clock)
+        self._capabilities = CAPABILITIES
+        self._large = LargeObjects(mapping, SegmentStore(self._client, self._clock, self._create_for), self._headers)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The largest object is the cluster's own setting, asked for once."""
+        try:
+            largest = self._client.limits().max_file_size
+        except ProviderError:
+            return self._capabilities  # whoever sends something is told
+        if largest != self._capabilities.max_put_bytes:
+            self._capabilities = replace(self._capabilities, max_put_bytes=largest)
+        return self._capabilities
+
+    @capabilities.setter
+    def capabilities(self, capabilities: Capabilities) -> None:
+        self._capabilities = capabilities
 
     # -- account and container ----------------------------------------------------------
 
@@ -97,7 +118,16 @@ class SyncSwift(BaseSync):
     # -- object -------------------------------------------------------------------------
 
     def head_object(self, key: str, *, bucket: str | None = None) -> ObjectMeta:
-        return stored_meta(key, self._client.do(Call('HEAD', self._name(bucket), key)).headers)
+        own = self._is_own(bucket)
+        try:
+            meta = stored_meta(key, self._client.do(Call('HEAD', self._name(bucket), key)).headers)
+        except NotFound:
+            if own:
+                self._large.forget(key)
+            raise
+        if own:
+            self._large.remember(meta)
+        return meta
 
     def get_object(self, key: str, *, bucket: str | None = None, byte_range: tuple[int, int | None] | None = None,
                    condition: Condition = NO_CONDITION) -> RemoteObject:
@@ -146,42 +176,94 @@ class SyncSwift(BaseSync):
     def delete_object(self, key: str, *, bucket: str | None = None, condition: Condition = NO_CONDITION) -> bool:
         if condition != NO_CONDITION:
             raise Unsupported('Swift knows no conditions on DELETE')
+        own = self._is_own(bucket)
+        if own:
+            self._large.before_delete(key)
         try:
             self._client.do(Call('DELETE', self._name(bucket), key))
+            gone = True
         except NotFound:
-            return False
-        return True
+            gone = False
+        if own:
+            self._large.after(key)
+        return gone
 
     # -- what the sync engine calls -----------------------------------------------------
 
     def upload_object(self, body: Body, meta: ObjectMeta, *, condition: Condition = NO_CONDITION) -> PutResult:
         self._client.limits().check(meta.name, body.size)  # put_object checks the metadata before it sends
         copy = self._copy(meta)
+        self._large.before_put(meta.name)
         try:
-            return self.put_object(meta.name, body, copy, condition=condition)
+            result = self.put_object(meta.name, body, copy, condition=condition)
         except BucketNotFound:
             if not self._mapping.of_all_containers:
                 raise
-        self.create_container()
-        body.rewind()
-        return replace(self.put_object(meta.name, body, copy, condition=condition), requests=3)
+            self.create_container()
+            body.rewind()
+            result = replace(self.put_object(meta.name, body, copy, condition=condition), requests=3)
+        self._large.after_put(meta.name)
+        return result
 
     def check_upload(self, meta: ObjectMeta, size: int) -> None:
         self._client.limits().check(meta.name, size)
         self._headers(self._copy(meta))
 
     def update_metadata(self, meta: ObjectMeta, remote: ObjectMeta) -> PutResult:
-        headers = self._headers(self._copy(meta))
+        copy = self._copy(meta)
+        if OWNER_KEY in remote.sysmeta:  # a manifest needs it longer than its own row
+            copy = replace(copy, delete_at=expiry.later(copy.delete_at, remote.delete_at))
+        if remote.large_object:
+            copy = replace(copy, source_etag=copy.source_etag or remote.source_etag)
+        headers = self._headers(copy, self._large.own_keys(remote))
         if manifest := remote.sysmeta.get('x-object-manifest'):
             headers['x-object-manifest'] = manifest  # a POST without it would turn the DLO into an empty object
-        self._client.do(Call('POST', self._mapping.remote.bucket, meta.name, headers=headers))
+        call = Call('POST', self._mapping.remote.bucket, meta.name, headers=headers)
+        if remote.large_object:
+            self._large.change_end(replace(remote, name=meta.name), copy.delete_at, lambda: self._client.do(call))
+        else:
+            self._client.do(call)
         return PutResult(remote.etag)
 
     def comparable(self, meta: ObjectMeta) -> tuple[object, ...]:
         now = self._clock.now()
-        delete_at = meta.delete_at if isinstance(meta, StoredMeta) else expiry.copy_delete_at(self._mapping, meta, now)
-        return (sendable_type(meta), sendable_headers(meta.headers), comparable_metadata(meta.user_metadata),
-                expiry.comparable(delete_at, now))
+        stored = isinstance(meta, StoredMeta)
+        end: object = expiry.comparable(
+            meta.delete_at if stored else expiry.copy_delete_at(self._mapping, meta, now), now)
+        if stored and OWNER_KEY in meta.sysmeta:
+            end = expiry.NotBefore(meta.delete_at)
+        return (sendable_type(meta), sendable_headers(meta.headers), comparable_metadata(meta.user_metadata), end)
+
+    # -- large objects ------------------------------------------------------------------
+
+    def upload_large_object(self, large: LargeSource, meta: ObjectMeta, *,
+                            condition: Condition = NO_CONDITION) -> PutResult:
+        if condition.if_match is not None:
+            raise Unsupported('Swift knows no If-Match on PUT')
+        return PutResult(self._large.upload(large, self._copy(meta), condition))
+
+    def ensure_manifest(self, large: LargeSource, meta: ObjectMeta) -> bool:
+        """The manifest is the object. What an earlier version has left behind may still have to go."""
+        self._large.finish(meta.name)
+        return False
+
+    def relation(self, large: LargeSource, remote: ObjectMeta) -> Relation:
+        return self._large.relation(large.layout, remote)
+
+    def prove(self, meta: ObjectMeta, *, large: LargeSource | None = None,
+              written: PutResult | None = None) -> ObjectMeta:
+        if large is None:
+            return super().prove(meta, large=large, written=written)
+        remote = self.head_object(meta.name)
+        if not remote.large_object:
+            return super().prove(meta, large=large, written=written)
+        if (remote.data_time is not None and meta.data_time is not None
+                and without_marker(remote.data_time) != without_marker(meta.data_time)):
+            raise Unproven(f'{meta.name!r}: the remote holds another version')
+        self._large.prove(large.layout, remote)
+        if self.comparable(remote) != self.comparable(meta):
+            raise Unproven(f'{meta.name!r}: the metadata differs')
+        return remote
 
     # -- shunt --------------------------------------------------------------------------
 
@@ -201,7 +283,12 @@ class SyncSwift(BaseSync):
         return self._shunt(Call('POST', container, request.key, headers=headers))
 
     def shunt_delete(self, request: ShuntRequest) -> ProviderResponse:
-        return self._shunt(Call('DELETE', self._mapping.remote.bucket, request.key))
+        if request.key:
+            self._large.before_delete(request.key)
+        response = self._shunt(Call('DELETE', self._mapping.remote.bucket, request.key))
+        if request.key:
+            self._large.after(request.key)
+        return response
 
     def _shunt(self, call: Call) -> ProviderResponse:
         response = self._client.open(call, accept=shunting.ANSWERS)
@@ -229,12 +316,21 @@ class SyncSwift(BaseSync):
         except NotFound as error:
             raise no_container(call.container, error) from error
 
-    def create_container(self) -> None:
+    def _is_own(self, bucket: str | None) -> bool:
+        return bucket is None or bucket == self._mapping.remote.bucket
+
+    def _create_for(self, container: str) -> None:
+        """For a segment or a manifest. The container of a single mapping is the operator's to make."""
+        if container == self._mapping.remote.bucket and not self._mapping.of_all_containers:
+            raise BucketNotFound(f'no container {container!r} at the remote', status=404)
+        self.create_container(container)
+
+    def create_container(self, name: str | None = None) -> None:
         """Make the container with the mapping's storage policy. One that exists is left as it is."""
         policy = self._mapping.storage_policy
         headers = {'x-storage-policy': policy} if policy else {}
         try:
-            self._client.do(Call('PUT', self._mapping.remote.bucket, headers=headers))
+            self._client.do(Call('PUT', self._name(name), headers=headers))
         except PermanentError as error:
             if policy and error.status == 400:
                 raise PermanentError(f'the remote has no storage policy {policy!r}: {error}', status=400,
@@ -244,8 +340,9 @@ class SyncSwift(BaseSync):
             if error.status != 409:  # 409: another node has just made it with another policy
                 raise
 
-    def _headers(self, meta: ObjectMeta) -> dict[str, str]:
-        return put_headers(meta, self._client.limits(), self._clock.now())
+    def _headers(self, meta: ObjectMeta, more: Headers[str, str] = NO_HEADERS) -> dict[str, str]:
+        """``more``: own keys that ``meta`` has no field for."""
+        return put_headers(meta, self._client.limits(), self._clock.now(), more)
 
     def _copy(self, meta: ObjectMeta) -> ObjectMeta:
         """What of a source's metadata goes to the remote by this mapping's settings."""

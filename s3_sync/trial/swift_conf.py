@@ -198,6 +198,9 @@ def _filter_sections(conf: ClusterConf, names: Sequence[str]) -> dict[str, Mappi
                                  'reseller_prefix': 'KEY', 'reseller_admin_role': 'ResellerAdmin'},
         'versioned_writes': lambda: {'use': 'egg:swift#versioned_writes', 'allow_versioned_writes': 'true',
                                      'allow_object_versioning': 'true'},
+        # Readers of objects with many small segments are slowed down to one a second otherwise.
+        'slo': lambda: {'use': 'egg:swift#slo', 'rate_limit_after_segment': 100_000},
+        'dlo': lambda: {'use': 'egg:swift#dlo', 'rate_limit_after_segment': 100_000},
     }
     if conf.keystone is not None:
         special |= {'authtoken': partial(_authtoken, conf.keystone), 's3token': partial(_s3token, conf.keystone)}

@@ -15,8 +15,18 @@ SOURCE_ETAG_KEY = '1space-etag'
 DELETE_AT_KEY = '1space-delete-at'
 SIDE_OBJECT_KEY = '1space-metadata'
 """On a copy whose user metadata is in a side object: the MD5 of that object's body."""
-OWN_KEYS = frozenset({DATA_TIME_KEY, META_TIME_KEY, SOURCE_ETAG_KEY, DELETE_AT_KEY, SIDE_OBJECT_KEY})
+SLO_ETAG_KEY = 'swift-slo-etag'
+"""On a copy whose segments are not the source's: the MD5 of the source's stored manifest."""
+DLO_ETAG_KEY = 'swift-source-dlo-etag'
+"""On a copy of a DLO: the MD5 of the concatenated ETags of the source's segments."""
+COMBINED_ETAG_KEY = 'combined-etag'
+"""On a segment made of several: the MD5 of their concatenated ETags."""
+OWNER_KEY = '1space-owner'
+"""On a segment at a Swift: whose manifest needs it, hashed; ``*`` once several do."""
+OWN_KEYS = frozenset({DATA_TIME_KEY, META_TIME_KEY, SOURCE_ETAG_KEY, DELETE_AT_KEY, SIDE_OBJECT_KEY, OWNER_KEY})
 """User metadata names that are ours at the remote; hidden from clients on the way back."""
+LARGE_KEYS = (SLO_ETAG_KEY, DLO_ETAG_KEY, COMBINED_ETAG_KEY)
+"""Names of the predecessor's making that tell the content of large objects and their segments."""
 
 
 def text_of_header(value: str) -> str:

@@ -77,16 +77,19 @@ class SwiftClient:
         self._transport = Transport(max_connections=max_connections, clock=clock, ca_file=remote.ca_file,
                                     verify=remote.verify_tls)
 
-    def open(self, call: Call, *, accept: frozenset[int] = frozenset()) -> Response:
-        """The answer, body unread. Statuses of 300 and more raise, those in ``accept`` excepted."""
+    def open(self, call: Call, *, accept: frozenset[int] = frozenset(), bounded: bool = True) -> Response:
+        """The answer, body unread. Statuses of 300 and more raise, those in ``accept`` excepted.
+
+        ``bounded`` False takes no place of the pool: for a small read while a connection is held.
+        """
         access = self._login.access()
-        response = self._send(call, access)
+        response = self._send(call, access, bounded)
         if response.status == 401:
             # Once: tokens die early when the cluster loses its cache or a role changes.
             response.close()
             if call.body is not None:
                 call.body.rewind()
-            response = self._send(call, self._login.renewed(access))
+            response = self._send(call, self._login.renewed(access), bounded)
         if response.status < 300 or response.status in accept:
             return response
         raise self._error(call, response)
@@ -123,13 +126,13 @@ class SwiftClient:
     def close(self) -> None:
         self._transport.close()
 
-    def _send(self, call: Call, access: Access) -> Response:
+    def _send(self, call: Call, access: Access, bounded: bool) -> Response:
         origin, host, base = _address(access.storage_url)
         reads = call.method in ('GET', 'HEAD')
         return self._transport.send(
             origin, call.method, call.target(base),
             {'host': host, 'user-agent': 'swift-s3-sync', **call.headers, 'x-auth-token': access.token}, call.body,
-            timeout=self._timeout if reads else max(self._timeout, ANSWER_SECONDS))
+            timeout=self._timeout if reads else max(self._timeout, ANSWER_SECONDS), bounded=bounded)
 
     def _error(self, call: Call, response: Response) -> ProviderError:
         retry_after = retry_after_seconds(response.headers, self.clock.now())

@@ -41,3 +41,23 @@ def comparable(delete_at: int | None, now: float) -> int | str | None:
     if delete_at is not None and delete_at <= now + LEAST_LIFE_SECONDS:
         return 'due'
     return delete_at
+
+
+class NotBefore:
+    """The end of a copy that a manifest needs longer than its own row asks for: equal to every earlier one."""
+
+    def __init__(self, delete_at: int | str | None) -> None:
+        self._end = delete_at
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, int) and isinstance(self._end, int):
+            return other <= self._end
+        return self._end is None or other in ('due', self._end)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def later(delete_at: int | None, other: int | None) -> int | None:
+    """The later of two ends; None is never."""
+    return None if delete_at is None or other is None else max(delete_at, other)

@@ -6,10 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from s3_sync.errors import LimitExceeded
-from s3_sync.types import ObjectMeta
-from s3_sync.wire.swift_headers import DATA_TIME_KEY, META_TIME_KEY, SOURCE_ETAG_KEY, provenance_metadata
+from s3_sync.types import NO_HEADERS, ObjectMeta
+from s3_sync.wire.swift_headers import (
+    DATA_TIME_KEY,
+    DLO_ETAG_KEY,
+    META_TIME_KEY,
+    OWNER_KEY,
+    SLO_ETAG_KEY,
+    SOURCE_ETAG_KEY,
+    provenance_metadata,
+)
 
-GIVES_WAY = (META_TIME_KEY, SOURCE_ETAG_KEY, DATA_TIME_KEY)
+GIVES_WAY = (OWNER_KEY, META_TIME_KEY, SLO_ETAG_KEY, DLO_ETAG_KEY, SOURCE_ETAG_KEY, DATA_TIME_KEY)
 """Our own keys in the order in which they are left out where the user's metadata needs the room."""
 
 
@@ -24,15 +32,17 @@ class Limits:
     max_meta_count: int = 90
     max_meta_overall_size: int = 4096
     container_listing_limit: int = 10_000
+    max_container_name_length: int = 256
+    max_manifest_segments: int = 1000
+    max_manifest_size: int = 8 * 1024 ** 2
 
     @classmethod
     def from_info(cls, document: bytes) -> Limits:
         """Of a cluster's /info; what it does not tell is as Swift's defaults."""
         try:
-            told = json.loads(document)['swift']
-        except (ValueError, TypeError, KeyError):
-            return cls()
-        if not isinstance(told, dict):
+            info = json.loads(document)
+            told = {**info['swift'], **info.get('slo', {})}
+        except (ValueError, TypeError, KeyError, AttributeError):
             return cls()
         return cls(**{f.name: told[f.name] for f in fields(cls)
                       if isinstance(told.get(f.name), int) and told[f.name] > 0})
@@ -47,11 +57,14 @@ class Limits:
             raise LimitExceeded(f'the object has {size} bytes, the target takes {self.max_file_size}',
                                 reason='too-large')
 
-    def own_keys(self, meta: ObjectMeta) -> dict[str, str]:
-        """Our own keys for ``meta``, as far as the user's leave room. LimitExceeded when those alone do not fit."""
+    def own_keys(self, meta: ObjectMeta, more: Mapping[str, str] = NO_HEADERS) -> dict[str, str]:
+        """Our own keys for ``meta``, and ``more``, as far as the user's leave room.
+
+        LimitExceeded when those alone do not fit.
+        """
         user = sendable(meta.user_metadata)
         self._check_user(user)
-        own = provenance_metadata(meta)
+        own = {**provenance_metadata(meta), **more}
         for key in GIVES_WAY:
             if self._fits({**user, **own}):
                 break

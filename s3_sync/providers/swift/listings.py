@@ -19,7 +19,7 @@ def query(marker: str, limit: int | None, prefix: str, delimiter: str = '') -> d
 
 def object_page(document: bytes, what: str) -> ListingPage:
     """A page is the last one only when it is empty: proxies may shorten any page."""
-    entries = tuple(_object_entry(item) for item in _items(document, what))
+    entries = tuple(_object_entry(item) for item in items(document, what))
     return ListingPage(entries, entries[-1].name if entries else None)
 
 
@@ -27,7 +27,7 @@ def container_page(document: bytes, what: str) -> BucketPage:
     entries = tuple(
         BucketEntry(item['name'], int(item.get('count', 0)), int(item.get('bytes', 0)),
                     iso_seconds(item.get('last_modified', '')) or 0.0)
-        for item in _items(document, what) if 'name' in item)
+        for item in items(document, what) if 'name' in item)
     return BucketPage(entries, entries[-1].name if entries else None)
 
 
@@ -39,14 +39,14 @@ def _object_entry(item: dict[str, Any]) -> ListingEntry:
                         item.get('content_type') or 'application/octet-stream')
 
 
-def _items(document: bytes, what: str) -> list[dict[str, Any]]:
-    """204 answers have no document. A cut or foreign one is a failure, never an empty listing."""
+def items(document: bytes, what: str) -> list[dict[str, Any]]:
+    """The entries as they come. 204 answers have no document; a cut or foreign one is a failure, never an empty one."""
     if not document:
         return []
     try:
-        items = json.loads(document)
+        found = json.loads(document)
     except ValueError as error:
         raise TemporaryError(f'{what}: the listing is not JSON', reason='listing') from error
-    if not isinstance(items, list) or not all(isinstance(i, dict) and ('name' in i or 'subdir' in i) for i in items):
+    if not isinstance(found, list) or not all(isinstance(i, dict) and ('name' in i or 'subdir' in i) for i in found):
         raise TemporaryError(f'{what}: not a listing', reason='listing')
-    return items
+    return found

@@ -9,8 +9,8 @@ from s3_sync.errors import LimitExceeded
 from s3_sync.providers.swift import expiry
 from s3_sync.providers.swift.limits import Limits, sendable
 from s3_sync.streams import Body
-from s3_sync.types import ObjectMeta
-from s3_sync.wire.swift_headers import USER_PREFIX, headers_for_put, meta_from_headers
+from s3_sync.types import NO_HEADERS, ObjectMeta
+from s3_sync.wire.swift_headers import LARGE_KEYS, OWNER_KEY, USER_PREFIX, headers_for_put, meta_from_headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +22,21 @@ _FIELDS = tuple(f.name for f in fields(ObjectMeta))
 
 
 def stored_meta(name: str, headers: Mapping[str, str]) -> StoredMeta:
-    """Of a HEAD or GET answer (lower-case names, Unicode values)."""
+    """Of a HEAD or GET answer (lower-case names, Unicode values). What tells of large objects is in ``sysmeta``."""
     meta = meta_from_headers(name, headers)
+    own = {key: headers[USER_PREFIX + key] for key in (*LARGE_KEYS, OWNER_KEY) if USER_PREFIX + key in headers}
+    if own:
+        meta = replace(meta, user_metadata=users_own(meta.user_metadata), sysmeta={**meta.sysmeta, **own})
     return StoredMeta(*[getattr(meta, field) for field in _FIELDS])
 
 
-def put_headers(meta: ObjectMeta, limits: Limits, now: float) -> dict[str, str]:
-    """Headers of a PUT or POST that store ``meta``, our own keys as far as they fit. LimitExceeded."""
-    own = limits.own_keys(meta)
+def put_headers(meta: ObjectMeta, limits: Limits, now: float, more: Mapping[str, str] = NO_HEADERS) -> dict[str, str]:
+    """Headers of a PUT or POST that store ``meta``, our own keys as far as they fit. LimitExceeded.
+
+    ``more``: own keys that ``meta`` has no field for, without prefix.
+    """
+    meta = replace(meta, user_metadata=users_own(meta.user_metadata))
+    own = limits.own_keys(meta, more)
     fitting = replace(meta, user_metadata=sendable(meta.user_metadata), headers=sendable_headers(meta.headers),
                       content_type=sendable_type(meta), delete_at=expiry.allowed(meta.delete_at, now))
     headers = headers_for_put(fitting, provenance=False)
@@ -51,7 +58,14 @@ def sendable_type(meta: ObjectMeta) -> str:
 
 def comparable_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     """User metadata as Swift would have kept it."""
-    return {k: text for k, v in metadata.items() if (text := v.strip(' \t'))}
+    return {k: text for k, v in users_own(metadata).items() if (text := v.strip(' \t'))}
+
+
+def users_own(metadata: Mapping[str, str]) -> Mapping[str, str]:
+    """Without the keys that tell of large objects: at the remote they are ours."""
+    if metadata.keys().isdisjoint(LARGE_KEYS):
+        return metadata  # nearly always
+    return {k: v for k, v in metadata.items() if k not in LARGE_KEYS}
 
 
 class HashedBody:

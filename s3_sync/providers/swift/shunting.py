@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from swift.common.utils import Timestamp
 
 from s3_sync.types import CONTENT_HEADERS
-from s3_sync.wire.swift_headers import META_TIME_KEY, OWN_KEYS, USER_PREFIX
+from s3_sync.wire.swift_headers import LARGE_KEYS, META_TIME_KEY, USER_PREFIX
+from s3_sync.wire.swift_headers import OWN_KEYS as PROVENANCE_KEYS
+
+OWN_KEYS = PROVENANCE_KEYS.union(LARGE_KEYS)
 
 READ_HEADERS = frozenset({'range', 'if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since',
                           'x-1space-via', 'x-trans-id-extra'})
