@@ -6,6 +6,7 @@ again, however it ends.
 """
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -57,11 +58,19 @@ def verify(target: Target, output: Output, arguments: Namespace, *, patience: Pa
     except Stopped as stopped:
         verdict.interrupted = stopped.name
     finally:
-        verdict.left_behind = run.leftovers.clear()
+        verdict.left_behind = _tidy(run)
+        verdict.late = run.leftovers.late
     if patience.stopped is not None:
         verdict.interrupted = patience.stopped.name
     output.ends(verdict)
     return verdict
+
+
+def _tidy(run: Run) -> list[str]:
+    """What could not be removed. A signal that comes just before is no reason not to begin."""
+    with contextlib.suppress(Stopped):
+        return run.leftovers.clear()
+    return run.leftovers.clear()
 
 
 def _verify_all(arguments: Namespace, chosen: list[Target], patience: Patience) -> int:

@@ -10,14 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from s3_sync.clock import Clock
-from s3_sync.errors import NotFound, ProviderError
+from s3_sync.errors import ConnectionFailed, NotFound, ProviderError
 from s3_sync.verification.outcomes import not_done
 from s3_sync.verification.patience import OutOfTime, Patience, Stopped
 
 TIDY_SECONDS = 60.0
 STOPPED_SECONDS = 9.0
 """The same after a signal: a supervisor kills after ten."""
-ITEM_SECONDS = 20.0
 
 
 @dataclass(eq=False)
@@ -28,15 +27,21 @@ class Leftover:
     """Takes it away; what is not there is no error, or NotFound."""
     certain: bool = False
     """False: perhaps it was never made."""
+    unanswered: bool = False
+    """The write was sent, perhaps, and may be carried out later than its removal."""
 
 
 class Leftovers:
     """Taken away in reverse order by ``clear``, unless a step has done so itself (``gone``)."""
 
-    def __init__(self, patience: Patience, clock: Clock) -> None:
+    def __init__(self, patience: Patience, clock: Clock, *, seconds: float) -> None:
+        """``seconds``: how long one removal may take."""
         self._patience = patience
         self._clock = clock
+        self._seconds = seconds
         self._items: list[Leftover] = []
+        self.late: list[str] = []
+        """After ``clear``: what is gone now, and whose write was never answered, so that it may still happen."""
 
     @contextmanager
     def made(self, what: str, remove: Callable[[], object]) -> Iterator[Leftover]:
@@ -46,6 +51,7 @@ class Leftovers:
         try:
             yield item
         except BaseException as error:
+            item.unanswered = isinstance(error, ConnectionFailed | OutOfTime | Stopped)
             if not_done(error):
                 self.gone(item)
             raise
@@ -68,9 +74,11 @@ class Leftovers:
                 problem = 'no time left' if given_up or left <= 0 else ''
                 try:
                     if not problem:
-                        problem = self._remove(item, min(left, ITEM_SECONDS))
+                        problem = self._remove(item, min(left, self._seconds))
                 except Stopped:
                     given_up, problem = True, 'stopped by a second signal'
+                if not problem and item.unanswered:
+                    self.late.append(item.what)
                 if problem:
                     problems.append(f'{"" if item.certain else "perhaps "}{item.what} ({problem})')
                 self.gone(item)

@@ -80,6 +80,8 @@ class Verdict:
     findings: dict[str, Value] = field(default_factory=dict)
     advice: list[Advice] = field(default_factory=list)
     left_behind: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
+    """Removed, and perhaps written after that: the write was never answered."""
     interrupted: str = ''
     """Name of the signal that ended it, '' when none did."""
 

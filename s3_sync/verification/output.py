@@ -55,6 +55,8 @@ class Output:
         self._flush()
         for what in verdict.left_behind:
             complain(f'left behind: {what}')
+        for what in verdict.late:
+            complain(f'may still appear, its write was never answered: {what}')
         if verdict.interrupted:
             complain(f'stopped by {verdict.interrupted}')
         if verdict.advice:
@@ -91,7 +93,7 @@ def _target(verdict: Verdict) -> dict[str, Any]:
         'steps': [_step(result) for result in verdict.steps], 'findings': verdict.findings,
         'advice': [{'setting': a.setting or None, 'value': a.value, 'why': a.why} for a in verdict.advice],
         'section': suggest.section(target), 'settings': suggest.entry(verdict), 'notes': list(target.notes),
-        'left_behind': verdict.left_behind, 'interrupted': verdict.interrupted or None}
+        'left_behind': verdict.left_behind, 'late': verdict.late, 'interrupted': verdict.interrupted or None}
 
 
 def _step(result: StepResult) -> dict[str, Any]:

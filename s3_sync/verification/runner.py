@@ -28,7 +28,7 @@ class Run:
                  skip: Collection[str] = (), seconds: float = STEP_SECONDS) -> None:
         self.verdict = verdict
         self.clock = clock
-        self.leftovers = Leftovers(patience, clock)
+        self.leftovers = Leftovers(patience, clock, seconds=seconds)
         self._patience = patience
         self._told = told
         self._skip = skip

@@ -14,8 +14,8 @@ FOURTEEN = (
     'delete_object', 'get_object', 'head_account', 'head_bucket', 'head_object', 'list_buckets', 'list_objects',
     'post_object', 'put_object', 'shunt_delete', 'shunt_object', 'shunt_post', 'update_metadata', 'upload_object')
 MODULES = ['s3_sync.base_sync', 's3_sync.sync_s3', 's3_sync.sync_swift', 's3_sync.sync_container',
-           's3_sync.provider_factory', 's3_sync.stats', 's3_sync.verify', 'container_crawler.crawler', 'container_crawler.base_sync',
-           'container_crawler.exceptions']
+           's3_sync.provider_factory', 's3_sync.stats', 's3_sync.verify', 'container_crawler.crawler',
+           'container_crawler.base_sync', 'container_crawler.exceptions']
 """Of DESIGN 2, as far as their jobs exist."""
 
 
