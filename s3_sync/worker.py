@@ -23,7 +23,7 @@ from s3_sync.base_sync import BaseSync
 from s3_sync.channel import Channel, Configure, Counted, Learned, Logged, Outcomes, Rows, Segments, Sweep
 from s3_sync.clock import SystemClock
 from s3_sync.concurrency import Event, Semaphore, sleep, spawn
-from s3_sync.config import Mapping, Settings
+from s3_sync.config import Mapping
 from s3_sync.engine.apply import Applier
 from s3_sync.engine.apply import Mode as ApplyMode
 from s3_sync.engine.archive import Archiver, Peer
@@ -33,7 +33,7 @@ from s3_sync.engine.verify import proven_by_pages
 from s3_sync.engine.whole_listing import ListingCache
 from s3_sync.errands import Errands
 from s3_sync.local.chain import ChainSource
-from s3_sync.local.factory import make_proxy, make_source
+from s3_sync.local.factory import make_remover, make_source
 from s3_sync.local.remove import LocalRemover
 from s3_sync.local.source import Source
 from s3_sync.metrics import Registry
@@ -117,14 +117,13 @@ class Worker:
         self._appliers: OrderedDict[tuple[str, str], Applier] = OrderedDict()
         self._finished: list[tuple[int, Outcome]] = []
         self._send_lock = Semaphore(1)
-        self._settings: Settings | None = None
         self._mappings: dict[str, Mapping] = {}
         self._source: ChainSource | None = None
         self._source_without_disk: Source | None = None
         self._providers: ProviderCache | None = None
         self._listings: ListingCache | None = None
         self._remover: LocalRemover | None = None
-        self._errands_kept: Errands | None = None
+        self._errands: Errands | None = None
 
     # -- life ----------------------------------------------------------------------------
 
@@ -141,24 +140,29 @@ class Worker:
                     case Rows():
                         self._accept(message)
                     case Sweep():
+                        assert self._errands is not None
                         spawn(self._errands.sweep, message)  # may take long, and must not take a place of rows
                     case Segments():
+                        assert self._errands is not None
                         key = (message.generation, message.account, message.removals[0].container)
                         self._queue.put(key, partial(self._errands.remove_segments, message))
         except EOFError:
             self._report()
 
     def _configure(self, message: Configure) -> None:
-        self._settings = settings = message.settings
+        settings = message.settings
         load_swift_dir(settings.swift_dir)
         self._source = make_source(settings, metrics=self.metrics, clock=self._clock, logger=self._logger)
         self._source_without_disk = self._source.without_disk()
+        self._remover = make_remover(settings, self._source, clock=self._clock, logger=self._logger)
         self._listings = ListingCache(settings.status_dir, clock=self._clock)
         self._providers = ProviderCache(
             clock=self._clock, metrics=self.metrics,
             limiters={label: SharedLimiter.attach(fd) for label, fd in message.limiters.items()},
             conditional_put=message.conditional_put, max_connections=settings.workers)
         self._mappings = {m.generation: m for m in settings.containers}
+        self._errands = Errands(self._mappings, self._providers, self._remover, self._source.proxy_client,
+                                at_once=settings.workers, send=self.send, clock=self._clock, logger=self._logger)
         for _ in range(settings.workers):
             spawn(self._work_forever)
 
@@ -259,16 +263,6 @@ class Worker:
         peers = [Peer(other.name, Selector(other), self._providers.get(other)) for other in others
                  if other.generation != mapping.generation]
         return Archiver(mapping, provider, self._remover, peers, clock=self._clock)
-
-    @property
-    def _errands(self) -> Errands:
-        if self._errands_kept is None:
-            assert self._settings is not None and self._providers is not None and self._remover is not None
-            proxy = make_proxy(self._settings, clock=self._clock, logger=self._logger)
-            self._errands_kept = Errands(self._mappings, self._providers, self._remover, proxy,
-                                         at_once=self._settings.workers, send=self.send, clock=self._clock,
-                                         logger=self._logger)
-        return self._errands_kept
 
     # -- reporting -----------------------------------------------------------------------
 
