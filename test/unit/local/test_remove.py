@@ -193,6 +193,10 @@ servers = st.sets(st.sampled_from([f'{kind}{i}' for kind in 'fr' for i in range(
 
 @given(states, states, st.one_of(st.just(set()), servers), st.one_of(st.just(set()), servers), st.booleans())
 @example(['exact'] * 3 + ['none'], ['exact'] * 3 + ['none'], set(), set(), False)
+@example(['exact'] * 3 + ['put'], ['exact'] * 3 + ['none'], set(), set(), False)
+@example(['exact'] * 3 + ['none'], ['exact'] * 3 + ['posted'], set(), set(), False)
+@example(['none'] * 3 + ['exact'], ['none'] * 4, set(), set(), False)
+@example(['none'] * 4, ['none'] * 3 + ['older'], set(), set(), False)
 @example(['exact', 'none', 'none', 'exact'], ['none'] * 4, set(), {'f3'}, False)
 def test_whatever_the_replicas_hold(files: list[str], rows: list[str], before: set[str], after: set[str],
                                     proxy_fails: bool) -> None:
@@ -222,6 +226,13 @@ def test_whatever_the_replicas_hold(files: list[str], rows: list[str], before: s
             assert cluster.left() == []
         except RemovalDeferred as error:
             assert error.reason == 'replica-away'  # most of it is still there; Swift heals it first
+
+
+def test_handoffs_are_emptied_before_they_can_push_what_they_hold() -> None:
+    cluster = Cluster(['exact'] * 4, ['exact'] * 3 + ['none'], silent_after={'f3'})
+    with pytest.raises(RemovalDeferred, match='f3'):
+        remover(cluster).remove(ROW, VERSION)
+    assert cluster.left() == []
 
 
 def test_a_young_object_needs_somebody_to_answer() -> None:
