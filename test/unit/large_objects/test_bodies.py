@@ -292,6 +292,15 @@ def test_a_wrong_split_object_is_noticed_in_a_part_that_goes_on_after_it() -> No
     assert taken(reader.body(crossing), SourceUnavailable) < crossing.runs[0].length
 
 
+def test_one_sequence_may_split_many_objects() -> None:
+    limits = PartLimits(min_bytes=10, max_bytes=20, max_parts=6, part_bytes=10)
+    source = source_of(13, 13, 13, 13, 13, 13, 13, chunk_bytes=4)
+    sequence, = planned(source, limits)
+    assert len({run.piece for part in sequence for run in part.runs if not run.whole}) > 1
+    reader = PartReader(source, sequence)
+    assert b''.join(read(reader.body(part)) for part in sequence) == source.data
+
+
 @pytest.mark.parametrize('change', [False, True])
 def test_a_split_range_is_checked_against_the_whole_object(change: bool) -> None:
     held: dict[Name, bytes] = {('c', 'o'): varied(400)}

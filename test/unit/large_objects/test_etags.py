@@ -124,6 +124,8 @@ def test_segments_without_known_md5s_prove_nothing() -> None:
     ranged = MemoryLargeSource(held, [segment(held, 'c', 'a', 0, 50), segment(held, 'c', 'a', 50, 50)]).layout
     true_etag = multipart_etag([md5(b'a' * 50), md5(b'a' * 50)])
     assert relation_to(ranged, true_etag, remote_size=100) == 'unknown'
+    half = replace(SLO, pieces=(SLO.pieces[0], replace(SLO.pieces[1], etag='')))
+    assert relation_to(half, multipart_etag([SLO.pieces[0].md5, '']), remote_size=SLO.size) == 'unknown'
     nameless = replace(SLO, pieces=tuple(replace(piece, etag='') for piece in SLO.pieces))
     assert relation_to(nameless, as_parts(SLO), remote_size=SLO.size) == 'unknown'
 

@@ -130,6 +130,13 @@ def test_a_small_segment_before_one_of_the_largest_size_splits_it() -> None:
 def test_a_small_segment_before_one_of_the_largest_size_joins_the_one_before_it() -> None:
     parts = plan(pieces(10 * MEBIBYTE, MEBIBYTE, 5 * GIBIBYTE))
     assert joined(parts) == [[10 * MEBIBYTE, MEBIBYTE], [5 * GIBIBYTE]]
+    with_huge = plan(pieces(5 * GIBIBYTE + 1, 10 * MEBIBYTE, MEBIBYTE, 5 * GIBIBYTE, 6 * MEBIBYTE))
+    assert joined(with_huge)[-3:] == [[10 * MEBIBYTE, MEBIBYTE], [5 * GIBIBYTE], [6 * MEBIBYTE]]
+
+
+def test_other_neighbours_are_joined_before_anything_is_split() -> None:
+    limits = PartLimits(min_bytes=5, max_bytes=10, max_parts=100, part_bytes=5)
+    assert joined(plan(pieces(6, 4, 6, 4, 9, 7), limits)) == [[6, 4], [6, 4], [9], [7]]
 
 
 def test_a_small_segment_between_two_of_the_largest_size_splits_only_one() -> None:
