@@ -143,7 +143,7 @@ class Examiner:
             relation = 'unknown' if remote is None else self._relation(version, remote)
             finding = self._judged(version, row, remote, relation)
             if remote is not None and (self.read_unknown if finding.verdict == 'unknown' else
-                                       read and finding.verdict in ('same', 'waiting')):
+                                       read and finding.verdict in ('same', 'waiting', 'incomplete')):
                 finding = self._read(finding, version, remote, relation)
             return finding
         finally:

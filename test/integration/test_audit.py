@@ -5,15 +5,21 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from swiftclient import Connection
 
 from s3_sync.trial.s3_endpoint import S3Endpoint
 from s3_sync.trial.swift_cluster import SwiftCluster
+from s3_sync.wire.keys import KeyScheme
+from test.servers.fill_container import fill_container
+from test.servers.large_objects import put_dlo, put_slo
 from test.servers.scene import Scene
-from test.servers.sync_daemon import SyncDaemon
+from test.servers.sync_daemon import SyncDaemon, eventually, s3_mapping, swift_mapping
+
+AWKWARD = ['%41', 'a//b', '/x', 'end/', 'a\nb', '\uffee', '\U0001f600', "q'uote", 'x' * 1000]
 
 
 class Audited:
@@ -25,20 +31,44 @@ class Audited:
 
     def __call__(self, *words: str, expect: int = 0) -> dict[str, Any]:
         """The summary. Everything just happened, so there is no grace."""
-        done = subprocess.run(
-            [sys.executable, '-m', 's3_sync.command', 'audit', '--config', str(self.sync.config_file), '--json',
-             '--grace', '0', '--report', str(self.report), *words], capture_output=True, text=True, timeout=180,
-            env=os.environ, check=False)
-        assert done.returncode == expect, f'exit {done.returncode}:\n{done.stdout}{done.stderr}{self.told}'
+        done = self._run('--json', '--grace', '0', '--report', str(self.report), *words)
+        assert done.returncode == expect, f'exit {done.returncode}:\n{done.stdout}{done.stderr}'
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return found
+
+    def text(self, *words: str, expect: int = 0) -> str:
+        """For people."""
+        done = self._run('--grace', '0', *words)
+        assert done.returncode == expect, done
+        assert 'Traceback' not in done.stderr, done.stderr
+        return done.stdout
+
+    def _run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, '-m', 's3_sync.command', 'audit', '--config', str(self.sync.config_file), *words],
+            capture_output=True, text=True, timeout=180, check=False)
+
+    def peak_memory(self, *words: str) -> tuple[int, int]:
+        """Differences found, and the most bytes that were resident meanwhile."""
+        process = subprocess.Popen(
+            [sys.executable, '-m', 's3_sync.command', 'audit', '--config', str(self.sync.config_file), '--grace', '0',
+             '--report', str(self.report), *words], stdout=subprocess.DEVNULL)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 3
+        return len(self.lines), used.ru_maxrss * 1024
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """What the last report says of single objects."""
+        lines = [json.loads(line) for line in self.report.read_text().splitlines()]
+        assert lines[-1]['type'] == 'summary'
+        return lines[:-1]
 
     @property
     def told(self) -> dict[str, tuple[str, str]]:
         """Object name to verdict and reason, of the last report."""
-        lines = [json.loads(line) for line in self.report.read_text().splitlines()]
-        assert lines[-1]['type'] == 'summary'
-        return {line['object']: (line['verdict'], line['reason']) for line in lines[:-1]}
+        return {line['object']: (line['verdict'], line['reason']) for line in self.lines}
 
 
 @pytest.fixture
@@ -79,3 +109,160 @@ def test_what_was_broken_at_an_s3_store_is_found_exactly_and_mended(scene: Scene
     assert audit.told == {'stranger': ('extra', 'foreign')}, 'nobody has proven that it may go'
     scene.delete_keys(scene.scheme.key('stranger'))
     assert audit('--metadata')['differences'] == 0
+
+
+# -- another Swift --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def far(swift: SwiftCluster) -> Iterator[Connection]:
+    client = swift.client(user='test2:tester2', key='testing2')
+    yield client
+    client.close()
+
+
+def test_what_was_broken_at_another_swift_is_found_exactly_and_mended(
+        swift: SwiftCluster, swift_client: Connection, far: Connection, container: str,
+        fresh_name: Callable[[str], str]) -> None:
+    target = fresh_name('target')
+    far.put_container(target)
+    plain = ['gone', 'overwritten', 'posted', 'fine', *AWKWARD]
+    for name in plain:
+        swift_client.put_object(container, name, b'data')
+    parts = [b'a' * 1000, b'b' * 2000]
+    put_slo(swift_client, container, 'slo', parts)
+    put_slo(swift_client, container, 'slo-flattened', parts)
+    put_dlo(swift_client, container, 'dlo', parts)
+    with SyncDaemon(swift, [swift_mapping(swift, container, target)]) as sync:
+        sync.once()
+        audit = Audited(sync)
+        found = audit('--metadata', '--deep', '100%')
+        assert found['verdicts']['same'] == len(plain) + 3
+        assert (found['read']['objects'], found['read']['bytes']) == (len(plain) + 3, 4 * len(plain) + 9000)
+
+        far.delete_object(target, 'gone')
+        far.put_object(target, 'overwritten', b'evil')
+        far.post_object(target, 'posted', {'X-Object-Meta-Colour': 'red'})
+        far.put_object(target, 'extra', b'hello')
+        far.put_object(target, 'slo-flattened', b'c' * 3000)
+        audit('--metadata', expect=3)
+        told = audit.told
+        assert told.pop('slo-flattened')[0] in ('differs', 'unknown')
+        assert told == {'gone': ('missing', 'not-there'), 'overwritten': ('differs', 'content'),
+                        'posted': ('differs', 'metadata'), 'extra': ('extra', 'foreign')}
+
+        audit('--metadata', '--repair', expect=3)
+        sync.once()
+        far.delete_object(target, 'extra')
+        assert audit('--metadata', '--deep', '100%')['verdicts']['same'] == len(plain) + 3
+
+
+# -- what operators see ---------------------------------------------------------------------
+
+
+def test_an_audit_writes_nothing_but_what_a_repair_queues(scene: Scene) -> None:
+    scene.put('a', 'b')
+    sync = scene.daemon()
+    sync.once()
+    scene.delete_keys(scene.scheme.key('a'))
+    audit, sent = Audited(sync), len(scene.proxy.requests)
+    ledger = (sync.status_dir / '1space-ledger.sqlite').read_bytes()
+    found = audit('--metadata', '--deep', '5', expect=3)
+    assert {request.method for request in scene.proxy.requests[sent:]} == {'GET', 'HEAD'}
+    # The first object that is not found has the bucket looked at, once.
+    assert found['requests'] == len(scene.proxy.requests) - sent - 1
+    assert (sync.status_dir / '1space-ledger.sqlite').read_bytes() == ledger
+
+
+def test_a_running_daemon_takes_what_a_repair_queues(scene: Scene) -> None:
+    scene.put('a', 'b')
+    sync = scene.daemon()
+    sync.start()
+    scene.arrived({'a', 'b'})
+    scene.delete_keys(scene.scheme.key('a'))
+    assert Audited(sync)('--repair', expect=3)['repair'] == {'queued': 1, 'held': 0}
+    scene.arrived({'a', 'b'})
+    eventually(lambda: not sync.failures(), 'an empty list of failures')
+    assert sync.stop() == 0
+
+
+def test_an_audit_that_cannot_read_the_remote_never_says_that_all_is_well(scene: Scene) -> None:
+    scene.put('a')
+    sync = scene.daemon(aws_secret='wrong')  # noqa: S106
+    audit = Audited(sync)
+    found = audit(expect=1)
+    assert not found['complete'] and len(found['not_read']) == 1 and found['differences'] == 0
+    text = audit.text(expect=1)
+    assert 'NOT COMPLETE' in text and 'no differences' not in text and 'wrong' not in text
+
+
+def test_a_report_for_people_names_what_differs(scene: Scene) -> None:
+    scene.put('a b', 'c')
+    sync = scene.daemon()
+    sync.once()
+    audit = Audited(sync)
+    assert 'no differences' in audit.text()
+    scene.delete_keys(scene.scheme.key('a b'))
+    text = audit.text(expect=3)
+    assert f'missing    AUTH_test/{scene.container}/a%20b  (not-there)\n' in text
+    assert 'NOT COMPLETE' not in text and 'no differences' not in text
+
+
+def test_every_container_of_an_account_is_compared_and_those_that_were_deleted(
+        swift: SwiftCluster, swift_client: Connection, far: Connection, s3: S3Endpoint, s3_client: Any, bucket: str,
+        fresh_name: Callable[[str], str]) -> None:
+    names = [fresh_name('all') for _ in range(3)]
+    for name in names:
+        far.put_container(name)
+        far.put_object(name, 'o', name)
+    mapping = s3_mapping(s3, '/*', bucket, account='AUTH_test2')
+    with SyncDaemon(swift, [mapping]) as sync:
+        sync.once()
+        audit = Audited(sync)
+        assert audit()['verdicts']['same'] >= 3
+        keys = [KeyScheme('AUTH_test2', name, None).key('o') for name in names]
+        s3_client.delete_object(Bucket=bucket, Key=keys[0])
+        far.delete_object(names[1], 'o')
+        far.delete_container(names[1])
+        far.delete_object(names[2], 'o')
+        audit(expect=3)
+        assert [line['container'] for line in audit.lines if line['verdict'] == 'missing'] == [names[0]]
+        assert {line['container'] for line in audit.lines if line['reason'] == 'deleted-here'} == set(names[1:])
+        audit('--repair', expect=3)
+        sync.once()
+        assert audit()['differences'] == 0
+
+
+def test_a_node_without_the_containers_database_compares_it_all_the_same(
+        make_swift_cluster: Callable[..., SwiftCluster], s3: S3Endpoint, s3_client: Any, bucket: str) -> None:
+    cluster = make_swift_cluster(nodes=2, replicas=1)
+    client = cluster.client()
+    try:
+        client.put_container('c')
+        for name in ('gone', 'posted', 'fine', 'größe'):
+            client.put_object('c', name, b'data')
+        client.post_object('c', 'posted', {'X-Object-Meta-Colour': 'blue'})
+    finally:
+        client.close()
+    mapping = s3_mapping(s3, 'c', bucket)
+    with SyncDaemon(cluster, [mapping], node=0) as one, SyncDaemon(cluster, [mapping], node=1) as other:
+        one.once()
+        other.once()
+        listed = [Audited(sync)('--metadata')['listed_containers'] for sync in (one, other)]
+        assert sorted(listed) == [0, 1]
+        s3_client.delete_object(Bucket=bucket, Key=KeyScheme('AUTH_test', 'c', None).key('gone'))
+        for sync in (one, other):
+            assert Audited(sync)('--metadata', expect=3)['verdicts']['same'] == 3
+        away = (one, other)[listed.index(1)]
+        assert Audited(away)('--repair', expect=3)['repair']['queued'] == 1
+        away.once()
+        assert Audited(away)('--metadata')['differences'] == 0
+
+
+def test_ten_thousand_differences_need_no_more_memory_than_a_thousand(scene: Scene) -> None:
+    fill_container(scene.swift.swift_dir, scene.swift.devices(), 'AUTH_test', scene.container, 10_000)
+    audit = Audited(scene.daemon())
+    few, some = audit.peak_memory('--prefix', 'o00')
+    many, all_of_them = audit.peak_memory()
+    assert (few, many) == (1000, 10_000)
+    assert all_of_them < some + 10 * 1024 ** 2
