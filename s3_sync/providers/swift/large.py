@@ -25,7 +25,7 @@ from s3_sync.providers.swift.places import Place, Places
 from s3_sync.providers.swift.segments import SegmentStore, Stored
 from s3_sync.streams import BytesBody
 from s3_sync.types import ABSENT, Condition, ObjectMeta
-from s3_sync.wire.swift_headers import DLO_ETAG_KEY, SLO_ETAG_KEY
+from s3_sync.wire.swift_headers import DLO_ETAG_KEY, OWNER_KEY, SLO_ETAG_KEY
 
 REMEMBERED = 10_000
 LOOK_SECONDS = 60.0
@@ -248,8 +248,8 @@ class LargeObjects:
     # -- metadata -----------------------------------------------------------------------------
 
     def own_keys(self, remote: ObjectMeta) -> dict[str, str]:
-        """What a POST has to keep of a large copy, own keys without prefix."""
-        return {key: remote.sysmeta[key] for key in (SLO_ETAG_KEY, DLO_ETAG_KEY) if key in remote.sysmeta}
+        """What a POST has to keep of a large copy, or of a segment; own keys without prefix."""
+        return {key: remote.sysmeta[key] for key in (SLO_ETAG_KEY, DLO_ETAG_KEY, OWNER_KEY) if key in remote.sysmeta}
 
     def change_end(self, large: ObjectMeta, end: int | None, post: Callable[[], object]) -> None:
         """``post`` gives the manifest another end; segments live longer before it does, or shorter afterwards."""
