@@ -11,11 +11,14 @@ from dataclasses import replace
 from s3_sync.base_sync import NO_CONDITION, BaseSync, Capabilities, ProviderResponse, RemoteObject
 from s3_sync.clock import Clock, SystemClock
 from s3_sync.config.mapping import Mapping as MappingConfig
-from s3_sync.errors import BucketNotFound, LimitExceeded, NotFound
+from s3_sync.errors import BucketNotFound, LimitExceeded, NotFound, Unproven, Unsupported
+from s3_sync.large_objects.etags import Relation
+from s3_sync.large_objects.model import LargeSource
 from s3_sync.metrics import Metrics
 from s3_sync.providers.s3 import settings
 from s3_sync.providers.s3.batch import Deleter
 from s3_sync.providers.s3.client import Client
+from s3_sync.providers.s3.large import LargeObjects
 from s3_sync.providers.s3.lifecycle import Lifecycle
 from s3_sync.providers.s3.limits import check_limits
 from s3_sync.providers.s3.listing import Listing
@@ -24,9 +27,10 @@ from s3_sync.providers.s3.probe import probe_conditional_put
 from s3_sync.providers.s3.shunt import ShuntDoor
 from s3_sync.providers.s3.side_objects import DAMAGED_KEY, SideObjects
 from s3_sync.streams import Body
-from s3_sync.types import BucketPage, Condition, ListingPage, ObjectMeta, PutResult, ShuntRequest
+from s3_sync.timestamps import without_marker
+from s3_sync.types import NO_HEADERS, BucketPage, Condition, ListingPage, ObjectMeta, PutResult, ShuntRequest
 from s3_sync.wire.keys import KeyScheme
-from s3_sync.wire.s3_headers import MetadataPlan, meta_from_s3, plan_metadata
+from s3_sync.wire.s3_headers import MetadataPlan, marks_of, meta_from_s3, plan_metadata
 from s3_sync.wire.swift_headers import SIDE_OBJECT_KEY
 
 
@@ -51,6 +55,8 @@ class SyncS3(BaseSync):
         self._sides = SideObjects(self._objects)
         self._listing = Listing(self._client, self._scheme)
         self._deleter = Deleter(self._client, self._objects)
+        self._large = LargeObjects(self._client, self._objects, self._sides, self._listing, self._scheme, self._store,
+                                   bucket=self._bucket, place=self._place, side=self._side)
         self._door = ShuntDoor(self, self._objects, self._sides, clock, place=self._place, side=self._side)
         known = settings.conditional_put(mapping, self._endpoint)
         self.needs_probe = known is None
@@ -99,7 +105,10 @@ class SyncS3(BaseSync):
         meta = self._objects.head(self._place(key, bucket), key)
         side = self._side(key, bucket)
         self._sides.remember(side, meta)
-        return self._sides.restored_or_damaged(side, meta)
+        meta = self._sides.restored_or_damaged(side, meta)
+        if bucket in (None, self._bucket):
+            self._large.remember(meta)
+        return meta
 
     def get_object(self, key: str, *, bucket: str | None = None, byte_range: tuple[int, int | None] | None = None,
                    condition: Condition = NO_CONDITION) -> RemoteObject:
@@ -189,6 +198,49 @@ class SyncS3(BaseSync):
         self.set_conditional_put(*found)
         return found
 
+    # -- large objects --------------------------------------------------------------------
+
+    def upload_large_object(self, large: LargeSource, meta: ObjectMeta, *,
+                            condition: Condition = NO_CONDITION) -> PutResult:
+        self._check_large(meta)
+        # What tells its content travels along: a multipart ETag does not.
+        meta = replace(meta, source_etag=meta.source_etag or large.layout.etag)
+        plan = self._plan(meta, self._large.marks(large.layout))
+        return self._large.upload(large, meta, plan, condition)
+
+    def check_large_upload(self, large: LargeSource, meta: ObjectMeta) -> int:
+        self._check_large(meta)
+        return self._large.requests(large.layout)
+
+    def ensure_manifest(self, large: LargeSource, meta: ObjectMeta) -> bool:
+        return self._large.ensure_manifest(large, meta)
+
+    def relation(self, large: LargeSource, remote: ObjectMeta) -> Relation:
+        return self._large.relation(large, remote)
+
+    def prove(self, meta: ObjectMeta, *, large: LargeSource | None = None,
+              written: PutResult | None = None) -> ObjectMeta:
+        if large is None:
+            return super().prove(meta, written=written)
+        try:
+            remote = self.head_object(meta.name)
+        except BucketNotFound:
+            raise
+        except NotFound as error:
+            raise Unproven(f'{meta.name!r}: not at the remote') from error
+        if (remote.data_time is not None and meta.data_time is not None
+                and without_marker(remote.data_time) != without_marker(meta.data_time)):
+            raise Unproven(f'{meta.name!r}: the remote holds another version')
+        if remote.size != large.layout.size:
+            raise Unproven(f'{meta.name!r}: {remote.size} bytes at the remote, {large.layout.size} here')
+        if self.comparable(remote) != self.comparable(meta):
+            raise Unproven(f'{meta.name!r}: the metadata differs')
+        self._large.prove(large, remote, written)
+        return remote
+
+    def sweep_uploads(self, older_than_seconds: float) -> int:
+        return self._large.sweep(older_than_seconds)
+
     # -- what the shunt calls -----------------------------------------------------------
 
     def shunt_object(self, request: ShuntRequest) -> ProviderResponse:
@@ -211,6 +263,10 @@ class SyncS3(BaseSync):
 
     # -- shared -----------------------------------------------------------------------
 
+    def _check_large(self, meta: ObjectMeta) -> None:
+        self.check_upload(meta, 0)
+        self._objects.check_large_name(self._scheme.key(meta.name))
+
     def _place(self, name: str, bucket: str | None = None) -> Place:
         key = self._scheme.key(name)
         if not self._objects.keeps_name(key):
@@ -220,23 +276,32 @@ class SyncS3(BaseSync):
     def _side(self, name: str, bucket: str | None = None) -> Place:
         return Place(bucket or self._bucket, self._scheme.side_key(name))
 
-    def _plan(self, meta: ObjectMeta) -> MetadataPlan:
+    def _plan(self, meta: ObjectMeta, marks: Mapping[str, str] = NO_HEADERS) -> MetadataPlan:
         if self._store.kms and not meta.source_etag:
             meta = replace(meta, source_etag=meta.content_md5)
-        return plan_metadata(meta, self._store.metadata_limits)
+        return plan_metadata(meta, self._store.metadata_limits, marks)
 
     def _put(self, name: str, bucket: str | None, body: Body, meta: ObjectMeta, condition: Condition,
              settings: Mapping[str, str]) -> PutResult:
         self.check_upload(replace(meta, name=name) if name != meta.name else meta, body.size)
         plan = self._plan(meta)
-        if plan.side is not None and condition != NO_CONDITION:
-            # What will be refused must not touch the side object of what is there, not even for a moment.
-            self._objects.check(self._place(name, bucket), condition)
-        with self._sides.around_put(self._side(name, bucket), plan.side):
-            return self._objects.put(self._place(name, bucket), body, {**plan.headers, **settings},
-                                     md5=meta.content_md5, condition=condition)
+
+        def put() -> PutResult:
+            if plan.side is not None and condition != NO_CONDITION:
+                # What will be refused must not touch the side object of what is there, not even for a moment.
+                self._objects.check(self._place(name, bucket), condition)
+            with self._sides.around_put(self._side(name, bucket), plan.side):
+                return self._objects.put(self._place(name, bucket), body, {**plan.headers, **settings},
+                                         md5=meta.content_md5, condition=condition)
+        if bucket in (None, self._bucket) and self._large.is_replaced(name, condition):
+            return self._large.replace(name, put)
+        return put()
 
     def _copy(self, key: str, bucket: str | None, meta: ObjectMeta, current: ObjectMeta) -> PutResult:
-        plan = self._plan(replace(meta, source_etag=meta.source_etag or current.source_etag))
+        plan = self._plan(replace(meta, source_etag=meta.source_etag or current.source_etag), marks_of(current))
+        if self._large.in_parts(current):
+            if bucket not in (None, self._bucket):
+                raise Unsupported(f'{key!r}: metadata of a multipart object is changed in its own bucket only')
+            return self._large.update(replace(meta, name=key), plan, current)
         with self._sides.around_put(self._side(key, bucket), plan.side):
             return self._objects.copy_onto_itself(self._place(key, bucket), plan.headers, current)

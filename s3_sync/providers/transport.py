@@ -69,6 +69,7 @@ class Transport:
 
     def __init__(self, *, max_connections: int, clock: Clock, connect_seconds: float = CONNECT_SECONDS,
                  ca_file: str | None = None, verify: bool = True) -> None:
+        self.max_connections = max_connections
         self._slots = threading.Semaphore(max_connections)
         self._forgotten: deque[None] = deque()
         """Places of answers that nobody closed; given back by the next who asks for one."""
@@ -80,7 +81,6 @@ class Transport:
         self._closed = False
         self._tls: ssl.SSLContext | None = None
         self._asks_first = True
-        self._max_idle = max_connections
         self._proxies = {k: Proxy.parse(v) for k, v in getproxies_environment().items() if k in ('http', 'https')}
 
     def send(self, origin: Origin, method: str, target: str, headers: dict[str, str], body: Body | None, *,
@@ -135,7 +135,7 @@ class Transport:
 
         def release(done: Connection, reusable: bool) -> None:
             idle = self._idle.setdefault(origin, [])
-            if reusable and not self._closed and len(idle) < self._max_idle:
+            if reusable and not self._closed and len(idle) < self.max_connections:
                 done.idle_since = self._clock.monotonic()
                 idle.append(done)
             else:

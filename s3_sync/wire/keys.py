@@ -14,7 +14,7 @@ import re
 MANIFESTS = '.manifests'
 METADATA = '.metadata'
 PROBES = '.1space'
-UPLOADS = '.uploads'
+UPLOADS = '.pending'
 INTERNAL = (MANIFESTS, METADATA, PROBES, UPLOADS)
 _INTERNAL_NAMES = {
     MANIFESTS: r'(?:[0-9a-f]{64}\.swift_slo_manifest)?', METADATA: r'(?:[0-9a-f]{64}\.json)?',

@@ -14,14 +14,16 @@ from hashlib import md5
 from typing import Any
 
 from s3_sync.timestamps import http_date_seconds, parse_timestamp
-from s3_sync.types import CONTENT_HEADERS, LargeObject, ObjectMeta
+from s3_sync.types import CONTENT_HEADERS, NO_HEADERS, LargeObject, ObjectMeta
 from s3_sync.wire.s3_mime import decode_text, encode_text
 from s3_sync.wire.swift_headers import (
     DATA_TIME_KEY,
     DELETE_AT_KEY,
+    DLO_ETAG_KEY,
     META_TIME_KEY,
     OWN_KEYS,
     SIDE_OBJECT_KEY,
+    SLO_ETAG_KEY,
     SOURCE_ETAG_KEY,
     provenance_metadata,
 )
@@ -29,7 +31,10 @@ from s3_sync.wire.swift_headers import (
 META_PREFIX = 'x-amz-meta-'
 NAME_KEY = '1space-name-'
 """Starts a metadata name that S3 could not carry; the name's UTF-8 in hex follows."""
-SLO_KEYS = ('swift-slo-etag', 'swift-source-dlo-etag')
+SLO_MARK = 'x-static-large-object'
+DLO_MARK = 'x-object-manifest'
+LARGE_MARKS = (SLO_MARK, DLO_MARK, SLO_ETAG_KEY, DLO_ETAG_KEY)
+"""Metadata names by which a copy tells that its source is a large object, as the predecessor wrote them."""
 MAX_CONTENT_HEADER_BYTES = 4096
 """Content headers beyond this go to the side object: AWS takes 8 KB of headers in all."""
 
@@ -86,9 +91,20 @@ def decode_name(name: str) -> str:
         return name
 
 
-def plan_metadata(meta: ObjectMeta, limits: MetadataLimits) -> MetadataPlan:
+def is_multipart(etag: str) -> bool:
+    """Whether this is the ETag of a multipart upload."""
+    return _MULTIPART.fullmatch(etag) is not None
+
+
+def marks_of(meta: ObjectMeta) -> dict[str, str]:
+    """The LARGE_MARKS that a HEAD told, to be written again with other metadata."""
+    return {k: meta.sysmeta[k] for k in LARGE_MARKS if k in meta.sysmeta} if meta.large_object else {}
+
+
+def plan_metadata(meta: ObjectMeta, limits: MetadataLimits, marks: Mapping[str, str] = NO_HEADERS) -> MetadataPlan:
     """Split ``meta`` over request headers and side object so that no limit is passed.
 
+    ``marks``: LARGE_MARKS that are to stand with it, ASCII; they count as ours.
     The user's keys come first: when both do not fit together, ours move to the
     side object, or away when not even a reference to it fits; only when the
     user's alone are too much do they move (all of them, so that nobody takes a
@@ -96,7 +112,7 @@ def plan_metadata(meta: ObjectMeta, limits: MetadataLimits) -> MetadataPlan:
     """
     meta = _settled(meta)
     user = {encode_name(k): encode_text(v) for k, v in meta.user_metadata.items()}
-    own = provenance_metadata(meta)
+    own = {**provenance_metadata(meta), **marks}
     if meta.delete_at is not None:
         own[DELETE_AT_KEY] = str(meta.delete_at)
     content = {k: encode_text(v) for k, v in meta.headers.items()}
@@ -155,15 +171,9 @@ def meta_from_s3(name: str, headers: Mapping[str, str], *, size: int | None = No
             rest[key] = value
     own = {k: user.pop(k) for k in OWN_KEYS if k in user}
     etag = headers.get('etag', '').removeprefix('W/').strip('"')
-    large: LargeObject | None = None
-    if user.pop('x-static-large-object', '').lower() == 'true':
-        large = 'slo'
-    elif user.pop('x-object-manifest', ''):
-        large = 'dlo'
-    elif _MULTIPART.fullmatch(etag):
-        large = 'multipart'
+    large = _large_object(user) or ('multipart' if is_multipart(etag) else None)
     if large:
-        rest.update({k: user.pop(k) for k in SLO_KEYS if k in user})
+        rest.update({k: user.pop(k) for k in LARGE_MARKS if k in user})
     if SIDE_OBJECT_KEY in own:
         rest[SIDE_OBJECT_KEY] = own[SIDE_OBJECT_KEY]
     if size is None:
@@ -185,7 +195,18 @@ def with_side(meta: ObjectMeta, side: bytes) -> ObjectMeta:
         meta,
         user_metadata=_texts(document.get('user_metadata', meta.user_metadata)),
         headers=_texts(document.get('headers', meta.headers)))
-    return _with_own(found, _texts(document.get('own', {})))
+    own = _texts(document.get('own', {}))
+    marks = {k: own[k] for k in LARGE_MARKS if k in own}
+    if marks:
+        found = replace(found, large_object=_large_object(marks) or found.large_object,
+                        sysmeta={**found.sysmeta, **marks})
+    return _with_own(found, own)
+
+
+def _large_object(metadata: Mapping[str, str]) -> LargeObject | None:
+    if metadata.get(SLO_MARK, '').lower() == 'true':
+        return 'slo'
+    return 'dlo' if metadata.get(DLO_MARK) else None
 
 
 def side_matches(meta: ObjectMeta, side: bytes) -> bool:

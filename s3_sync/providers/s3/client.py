@@ -7,6 +7,7 @@ another region. Everything else is classified and raised.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
@@ -84,6 +85,8 @@ class Client:
         self.lifecycle_seen: dict[str, tuple[float, Sequence[object]]] = {}
         """Bucket to when its lifecycle rules were read, and which there were (see ``lifecycle``)."""
         self.clock = clock
+        self.parts = threading.Semaphore(max(1, transport.max_connections * 3 // 4))
+        """Held while a part of a large object travels: some connections are always left for everything else."""
         self._credentials = credentials
         self._transport = transport
         self._timeout = timeout

@@ -6,6 +6,8 @@ from s3_sync.errors import LimitExceeded
 
 CHANGES_NAMES = ('SeaweedFS',)
 """Servers that keep keys as paths of a file system."""
+MAX_COMPONENT_BYTES = 255
+"""Of a path, where parts are put together."""
 
 
 def check_limits(key: str, size: int, capabilities: Capabilities) -> None:
@@ -24,3 +26,8 @@ def check_limits(key: str, size: int, capabilities: Capabilities) -> None:
 def may_be_changed(key: str) -> bool:
     """Whether a store that keeps keys as paths would take this one for another (``a//b`` for ``a/b``)."""
     return '//' in key or '\\' in key or key.endswith('/') or key.startswith('/')
+
+
+def has_long_component(key: str) -> bool:
+    """Whether no file system has a path like this, though a store on top of one may take it for a single PUT."""
+    return any(len(component.encode()) > MAX_COMPONENT_BYTES for component in key.split('/'))

@@ -11,6 +11,7 @@ from s3_sync.base_sync import NO_CONDITION
 from s3_sync.errors import (
     BucketNotFound,
     ChecksumMismatch,
+    LimitExceeded,
     NotFound,
     PreconditionFailed,
     ProviderError,
@@ -19,11 +20,11 @@ from s3_sync.errors import (
 from s3_sync.providers.http import Response
 from s3_sync.providers.s3 import xml
 from s3_sync.providers.s3.client import COPY_SECONDS, Call, Client
-from s3_sync.providers.s3.limits import CHANGES_NAMES, may_be_changed
+from s3_sync.providers.s3.limits import CHANGES_NAMES, MAX_COMPONENT_BYTES, has_long_component, may_be_changed
 from s3_sync.providers.s3.signing import quote_path
 from s3_sync.streams import Body, BytesBody
 from s3_sync.types import Condition, ObjectMeta, PutResult
-from s3_sync.wire.s3_headers import meta_from_s3
+from s3_sync.wire.s3_headers import is_multipart, meta_from_s3
 
 ARCHIVE_CLASSES = frozenset({'GLACIER', 'DEEP_ARCHIVE', 'GLACIER_DEEP_ARCHIVE'})
 """Objects of these classes must be restored before they can be read or copied."""
@@ -102,11 +103,21 @@ class Objects:
 
     def keeps_name(self, key: str) -> bool:
         """Whether the store can have an object of just this key. One that cannot would touch another object."""
-        if not may_be_changed(key) or self._client.endpoint.flavour != 'other':
-            return True
+        return not may_be_changed(key) or not self._keeps_paths()
+
+    def check_large_name(self, key: str) -> None:
+        """LimitExceeded when the store takes this key for a single PUT, but not for parts."""
+        if has_long_component(key) and self._keeps_paths():
+            raise LimitExceeded(f'{key}: this store takes no large object whose name has more than '
+                                f'{MAX_COMPONENT_BYTES} bytes between two slashes', reason='key-too-long')
+
+    def _keeps_paths(self) -> bool:
+        """Whether the store is a file system underneath; asked once, if it has not said a word yet."""
+        if self._client.endpoint.flavour != 'other':
+            return False
         if not self._client.answered:
             self._client.open(Call('GET'), accept=tuple(range(300, 600))).close()
-        return not self._client.server.startswith(CHANGES_NAMES)
+        return self._client.server.startswith(CHANGES_NAMES)
 
     def check(self, place: Place, condition: Condition) -> None:
         """PreconditionFailed when ``condition`` does not hold now."""
@@ -150,19 +161,25 @@ class Objects:
         return self._client.open(Call(method, place.bucket, place.key, headers=headers, bounded=bounded),
                                  accept=accept)
 
-    def copy_onto_itself(self, place: Place, headers: Mapping[str, str], current: ObjectMeta) -> PutResult:
-        """Replace all metadata of the version ``current`` (a HEAD), its storage class, encryption and tags kept.
-
-        Unsupported when the store cannot: archived, or over 5 GiB, or a
-        multipart object, whose ETag would change.
-        """
+    def kept_settings(self, current: ObjectMeta) -> dict[str, str]:
+        """Headers that keep a version's encryption and storage class. Unsupported when it is archived."""
         if current.storage_class in ARCHIVE_CLASSES:
-            raise Unsupported(f'{place.key}: metadata of storage class {current.storage_class} cannot be changed')
-        if current.size > MAX_COPY_BYTES or current.large_object:
-            raise Unsupported(f'{place.key}: metadata of a multipart object cannot be changed in place')
+            raise Unsupported(f'{current.name!r}: metadata of storage class {current.storage_class} cannot be changed')
         kept = {k: current.sysmeta[k] for k in _KEPT_ENCRYPTION if current.sysmeta.get(k)} or dict(self._encryption)
         if current.storage_class:
             kept['x-amz-storage-class'] = current.storage_class
+        return kept
+
+    def copy_onto_itself(self, place: Place, headers: Mapping[str, str], current: ObjectMeta, *,
+                         whole: bool = False) -> PutResult:
+        """Replace all metadata of the version ``current`` (a HEAD), its storage class, encryption and tags kept.
+
+        Unsupported when the store cannot: archived, or over 5 GiB, or a
+        multipart object, whose ETag would change (``whole``: this store keeps it).
+        """
+        kept = self.kept_settings(current)
+        if not whole and (current.size > MAX_COPY_BYTES or is_multipart(current.etag)):
+            raise Unsupported(f'{place.key}: metadata of a multipart object cannot be changed in one copy')
         source = quote_path(f'/{place.bucket}/{place.key}')
         sent = {'content-type': DEFAULT_TYPE, **headers, **kept, 'x-amz-copy-source': source,
                 'x-amz-metadata-directive': 'REPLACE'}

@@ -51,4 +51,12 @@ def delete_document(keys: Iterable[str]) -> bytes:
             f'<Quiet>true</Quiet>{objects}</Delete>').encode()
 
 
+def complete_document(parts: Iterable[tuple[int, str]]) -> bytes:
+    """Body of CompleteMultipartUpload: numbers and ETags (without quotes), in ascending order."""
+    listed = ''.join(f'<Part><PartNumber>{number}</PartNumber><ETag>"{escape(etag)}"</ETag></Part>'
+                     for number, etag in parts)
+    return (f'<?xml version="1.0" encoding="UTF-8"?><CompleteMultipartUpload xmlns="{NAMESPACE}">'
+            f'{listed}</CompleteMultipartUpload>').encode()
+
+
 _LINE_ENDS = {'\r': '&#13;', '\n': '&#10;', '\t': '&#9;'}

@@ -1,0 +1,180 @@
+"""A large object as one multipart upload, gone on with where an earlier try was cut off.
+
+What was visible before stays until the store puts the parts together, which it
+does only after each part was stored with the MD5 that was read, and each whole
+piece was the one the manifest names.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from s3_sync.errors import (
+    BucketNotFound,
+    ChecksumMismatch,
+    NotFound,
+    PermanentError,
+    PreconditionFailed,
+    ProviderError,
+    SourceUnusable,
+    TemporaryError,
+)
+from s3_sync.large_objects.bodies import PartReader
+from s3_sync.large_objects.etags import multipart_etag
+from s3_sync.large_objects.model import LargeSource
+from s3_sync.large_objects.parts import Part, sequences
+from s3_sync.providers.retry import retried
+from s3_sync.providers.s3.client import Client
+from s3_sync.providers.s3.multipart import Multipart, StoredPart, check_part
+from s3_sync.providers.s3.objects import Objects, Place, condition_headers
+from s3_sync.providers.s3.parallel import in_parallel
+from s3_sync.providers.s3.pending import PendingUploads, Upload
+from s3_sync.types import Condition
+from s3_sync.wire.pending_uploads import PendingUpload
+from s3_sync.wire.s3_headers import META_PREFIX, is_multipart
+from s3_sync.wire.swift_headers import DATA_TIME_KEY, SIDE_OBJECT_KEY
+
+HOPELESS = (PermanentError, SourceUnusable)
+"""What no later try will do better: nothing of the upload is worth keeping."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A part that the store has, and the MD5 (hex) of the bytes that it was made of."""
+
+    stored: StoredPart
+    md5: str
+
+
+class LargeUploads:
+    """``opaque``: the store encrypts with keys of its own, so that ETags are no MD5s."""
+
+    def __init__(self, client: Client, objects: Objects, pending: PendingUploads, *, opaque: bool) -> None:
+        self._client = client
+        self._objects = objects
+        self._pending = pending
+        self._opaque = opaque
+
+    def send(self, multipart: Multipart, large: LargeSource, parts: Sequence[Part], wanted: PendingUpload,
+             headers: Mapping[str, str], complete: Callable[[Upload, Sequence[StoredPart], str], str]) -> str:
+        """All parts, then ``complete(upload, parts, expected ETag)``, which gives the ETag of the object."""
+        upload = self._pending.begin(multipart, wanted, headers)
+        try:
+            sent = PartSender(self._client, multipart, upload, large, opaque=self._opaque).send(parts)
+            expected = '' if self._opaque else multipart_etag([part.md5 for part in sent])
+            etag = complete(upload, [part.stored for part in sent], expected)
+        except HOPELESS:
+            self._pending.abandon(multipart, upload)
+            raise
+        self._pending.done(upload)
+        return etag
+
+
+class PartSender:
+    """Brings the parts of one upload to the store, except for those that it has."""
+
+    def __init__(self, client: Client, multipart: Multipart, upload: Upload, large: LargeSource, *,
+                 opaque: bool) -> None:
+        self._client = client
+        self._multipart = multipart
+        self._upload = upload
+        self._large = large
+        self._opaque = opaque
+        self._sent: dict[int, Sent] = {}
+
+    def send(self, parts: Sequence[Part]) -> list[Sent]:
+        """What is at the store afterwards, in order."""
+        in_parallel(self._sequence, sequences(parts))
+        return [self._sent[part.number] for part in parts]
+
+    def _sequence(self, sequence: tuple[Part, ...], stopped: Callable[[], bool]) -> None:
+        reader = PartReader(self._large, sequence)
+        for part in sequence:
+            if stopped():
+                return
+            self._sent[part.number] = self._already_there(reader, part) or self._put(reader, part)
+
+    def _already_there(self, reader: PartReader, part: Part) -> Sent | None:
+        """A part whose size and MD5 are right, as far as reading it here tells."""
+        stored = self._upload.stored.get(part.number)
+        if stored is None or stored.size != part.size:
+            return None
+        if self._opaque:
+            # It was stored under the MD5 that came along; where none was known, nothing tells now what it is.
+            return Sent(stored, part.md5) if part.md5 else None
+        md5 = part.md5 or reader.skip(part)
+        return Sent(stored, md5) if stored.etag == md5 else None
+
+    def _put(self, reader: PartReader, part: Part) -> Sent:
+        md5 = part.md5
+        if self._opaque and not md5:
+            md5 = reader.skip(part)  # read twice, because the answer will not tell what arrived
+        body = reader.body(part)
+
+        def once() -> Sent:
+            with self._client.parts:
+                etag, is_md5 = self._multipart.put_part(
+                    self._upload.place, self._upload.upload_id, part.number, body, md5)
+            read = md5 or body.md5
+            if is_md5 and not self._opaque:
+                check_part(self._upload.place, part.number, etag, read)
+            return Sent(StoredPart(part.number, etag, part.size), read)
+        try:
+            return retried(once, clock=self._client.clock, body=body)
+        finally:
+            body.close()
+
+
+class Completion:
+    """Makes an upload's parts the object, under a condition, and finds out whether that happened when nobody says."""
+
+    def __init__(self, client: Client, objects: Objects, multipart: Multipart, condition: Condition,
+                 headers: Mapping[str, str]) -> None:
+        """``headers``: those that the upload was begun with."""
+        self._clock = client.clock
+        self._objects = objects
+        self._multipart = multipart
+        self._condition = condition
+        self._metadata = {k: v for k, v in headers.items() if k.startswith(META_PREFIX)}
+
+    def check(self, place: Place) -> None:
+        """PreconditionFailed when the condition does not hold: some stores honour it on a PUT, but not here."""
+        if self._condition != Condition():
+            self._objects.check(place, self._condition)
+
+    def __call__(self, upload: Upload, parts: Sequence[StoredPart], expected: str) -> str:
+        """The object's ETag; ``expected`` '' when it cannot be known. ChecksumMismatch when it is another."""
+        create_only, overwrite = self._objects.conditional
+        honoured = condition_headers(Condition(if_match=self._condition.if_match if overwrite else None,
+                                               if_none_match=self._condition.if_none_match if create_only else None))
+        etag = retried(lambda: self._once(upload, parts, expected, honoured), clock=self._clock)
+        if expected and is_multipart(etag) and etag != expected:
+            raise ChecksumMismatch(f'{upload.place.key}: completed with ETag {etag}, the parts make {expected}')
+        return etag
+
+    def _once(self, upload: Upload, parts: Sequence[StoredPart], expected: str, headers: Mapping[str, str]) -> str:
+        try:
+            return self._multipart.complete(upload.place, upload.upload_id, parts, headers)
+        except BucketNotFound:
+            raise
+        except (TemporaryError, NotFound, PreconditionFailed) as error:
+            # An answer that was lost, this time or before, may have been a success.
+            etag = self._arrived(upload, expected)
+            if etag:
+                return etag
+            if isinstance(error, NotFound):
+                raise TemporaryError(str(error), status=error.status, reason='upload-gone') from error
+            raise
+
+    def _arrived(self, upload: Upload, expected: str) -> str:
+        """The ETag of what is there when it has just this upload's metadata, else ''."""
+        if not {META_PREFIX + DATA_TIME_KEY, META_PREFIX + SIDE_OBJECT_KEY} & set(self._metadata):
+            return ''  # nothing in it tells versions apart
+        try:
+            with self._objects.open('HEAD', upload.place, headers={}) as response:
+                found = response.headers
+        except ProviderError:
+            return ''
+        etag = found.get('etag', '').strip('"')
+        same = all(found.get(name) == value for name, value in self._metadata.items())
+        return etag if same and (not expected or etag == expected) else ''
