@@ -36,10 +36,10 @@ class BackendError(SourceUnavailable):
 
 
 class _Connection:
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: tuple[str, int], answer_seconds: float) -> None:
         self.address = address
         self._socket = socket.create_connection(address, timeout=CONNECT_SECONDS)
-        self._socket.settimeout(ANSWER_SECONDS)
+        self._socket.settimeout(answer_seconds)
         self.file: BinaryIO = self._socket.makefile('rb')
         self.idle_since = 0.0
 
@@ -107,10 +107,14 @@ class BackendResponse:
 
 
 class BackendConnections:
-    """Idle connections to object servers, for all green threads of a process."""
+    """Idle connections to storage servers, for all green threads of a process.
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    ``answer_seconds``: how long a server may say nothing.
+    """
+
+    def __init__(self, clock: Clock | None = None, *, answer_seconds: float = ANSWER_SECONDS) -> None:
         self._clock = clock or SystemClock()
+        self._answer_seconds = answer_seconds
         self._idle: dict[tuple[str, int], deque[_Connection]] = {}
         self._closed = False
 
@@ -133,7 +137,7 @@ class BackendConnections:
                 response = self._exchange(connection, method, request)
                 if response is not None:
                     return response
-            response = self._exchange(_Connection(address), method, request)
+            response = self._exchange(_Connection(address, self._answer_seconds), method, request)
         except OSError as error:
             raise BackendError(f'{address[0]}:{address[1]}: {error}') from error
         if response is None:

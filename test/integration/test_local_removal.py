@@ -295,6 +295,16 @@ def test_a_row_in_another_policy_than_its_container_is_the_one_that_goes(world: 
     assert world.nothing_left(c, 'o')
 
 
+@ages
+def test_an_object_that_expired_meanwhile_goes_all_the_same(world: World, c: str, age: float) -> None:
+    row = world.put(c, 'o', age, X_Delete_At=str(int(time.time()) + 2))
+    while world.status(c, 'o') == 200:
+        time.sleep(0.2)
+    assert world.files(c, 'o') == {0, 1, 2}
+    assert world.remover.remove(row, row.times) == 'removed'
+    assert world.nothing_left(c, 'o')
+
+
 # -- nodes that are down ------------------------------------------------------------------
 
 
@@ -386,6 +396,14 @@ def test_a_ghost_is_removed_by_the_same_call(world: World, c: str, tmp_path: Pat
         assert world.remover.remove(row, row.times) in ('removed', 'gone')
         world.replicate()
     assert world.nothing_left(c, 'o')
+
+
+def test_a_young_row_without_a_file_goes(world: World, c: str) -> None:
+    row = ObjectRow(world.cluster.account, c, Row(0, 'o', Timestamp(world.now - 60).internal, 1, 'a/b', 'x', False, 0))
+    for node in (0, 1, 2):
+        world.write_row(row, node)
+    assert world.remover.remove(row, row.times) == 'gone'
+    assert world.live_rows(c, 'o') == set() and is_ours(world.row(c, 'o').times.data)
 
 
 def test_a_stale_replica_goes_with_the_version_that_replaced_it(world: World, c: str, tmp_path: Path) -> None:

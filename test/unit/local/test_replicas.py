@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import socket
 from array import array
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +13,7 @@ from swift.common.ring import RingData
 from swift.common.utils import ShardRange, Timestamp
 
 from s3_sync.clock import FakeClock
+from s3_sync.local.backend_http import BackendConnections
 from s3_sync.local.placement import Placement
 from s3_sync.local.replicas import SERVER_REST_SECONDS, Replicas, Unanswered
 from test.unit.local.object_server import ScriptedServer, answer, missing, scripted_server, version
@@ -118,6 +121,22 @@ def test_an_unmounted_device_leaves_the_others_of_its_server_alone(replicas: Rep
             replicas.file(row, by_device['d0'])
     replicas.file(row, by_device['d1'])
     assert [device for _, device in objects.requests] == ['d0', 'd1']
+
+
+def test_a_server_that_hangs_is_given_up(make_disks: Any, clock: FakeClock, make_row: Any) -> None:
+    with socket.create_server(('127.0.0.1', 0)) as mute:  # takes connections and never says a word
+        disks = make_disks(port=mute.getsockname()[1], far='127.0.0.1')
+        shutil.copy(disks.swift_dir / 'object.ring.gz', disks.swift_dir / 'container.ring.gz')
+        replicas = Replicas(Placement(str(disks.swift_dir)), str(disks.swift_dir), clock=clock,
+                            connections=BackendConnections(clock, answer_seconds=0.05))
+        row = make_row('o', T)
+        for _ in range(2):
+            with pytest.raises(Unanswered):
+                replicas.file(row, replicas.primaries(row)[0])
+            with pytest.raises(Unanswered):
+                replicas.rows(row)
+            clock.advance(SERVER_REST_SECONDS + 1)
+        replicas.close()
 
 
 # -- rows ---------------------------------------------------------------------------------
