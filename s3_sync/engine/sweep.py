@@ -24,8 +24,8 @@ from s3_sync.local.account import Found, Listed
 
 Path = tuple[str, str]
 """Container and object."""
-Look = Callable[[Listed], tuple[Listed, Found | None]]
-Spread = Callable[[Look, Iterable[Listed]], Iterable[tuple[Listed, Found | None]]]
+Looked = tuple[Listed, Found | Exception | None]
+Spread = Callable[[Callable[[Listed], Looked], Iterable[Listed]], Iterable[Looked]]
 
 
 class AccountReader(Protocol):
@@ -53,6 +53,8 @@ def unreferenced(account: AccountReader, candidates: Iterable[Path], *, spread: 
             if not rest:
                 return set()
             for source, found in spread(partial(_look, account, container), _suspects(container, page, rest)):
+                if isinstance(found, Exception):
+                    raise found
                 if found is not None:
                     _take_references(rest, (container, source.name), found)
     return rest.paths
@@ -67,8 +69,11 @@ def _suspects(container: str, page: Iterable[Listed], rest: _Rest) -> Iterator[L
             yield listed
 
 
-def _look(account: AccountReader, container: str, listed: Listed) -> tuple[Listed, Found | None]:
-    return listed, account.look(container, listed)
+def _look(account: AccountReader, container: str, listed: Listed) -> Looked:
+    try:
+        return listed, account.look(container, listed)
+    except Exception as error:  # raised where it is waited for, and not in a thread of its own
+        return listed, error
 
 
 def _take_references(rest: _Rest, source: Path, found: Found) -> None:
