@@ -454,6 +454,18 @@ def test_a_put_between_look_and_delete_wins(world: World, c: str, age: float) ->
     assert world.live_rows(c, 'o') == {0, 1, 2}
 
 
+def test_a_post_between_look_and_delete_is_lost_and_the_row_is_ours_by_its_data_time_only(world: World,
+                                                                                          c: str) -> None:
+    """Swift lets a DELETE win over newer metadata, and leaves a tombstone whose newest time is the user's."""
+    row = world.put(c, 'o', AGES['young'])
+    world.proxy.before = lambda: world.client.post_object(c, 'o', {'X-Object-Meta-A': 'b'})
+    assert world.remover.remove(row, row.times) == 'removed'
+    assert world.nothing_left(c, 'o')
+    for tombstone in world.rows(c, 'o').values():
+        times = ObjectRow('', '', tombstone).times
+        assert is_ours(times.data) and not is_ours(times.newest)
+
+
 def test_a_users_delete_is_left_alone(world: World, c: str) -> None:
     row = world.put(c, 'o', AGES['young'])
     world.client.delete_object(c, 'o')
