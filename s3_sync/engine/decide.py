@@ -168,7 +168,9 @@ def decide_delete(row: ObjectRow, remote: Remote, *, propagate: bool) -> Delete 
     looks first where local data may have left (archives).
     """
     times = row.times
-    if is_ours(times.newest):
+    # By the data's time alone: Swift's DELETE takes a POST along that came after we looked, and the row keeps the
+    # POST's times beside our mark.
+    if is_ours(times.data):
         return Nothing('own-delete')
     if not propagate:
         return Nothing('not-propagated')

@@ -111,6 +111,8 @@ def test_a_users_delete_is_propagated_and_ours_never() -> None:
     ours = encode_timestamps(Timestamp(10, offset=MARKER << 32 | 99))
     assert decide_delete(tombstone('0000000010.00000'), UNKNOWN, propagate=True) == Delete()
     assert decide_delete(tombstone(ours), UNKNOWN, propagate=True) == Nothing('own-delete')
+    with_a_late_post = encode_timestamps(Timestamp(10, offset=MARKER << 32 | 99), Timestamp(10), Timestamp(12))
+    assert decide_delete(tombstone(with_a_late_post), UNKNOWN, propagate=True) == Nothing('own-delete')
     assert decide_delete(tombstone('0000000010.00000'), UNKNOWN, propagate=False) == Nothing('not-propagated')
 
 
