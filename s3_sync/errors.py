@@ -57,6 +57,8 @@ class ProviderError(Error):
     """
 
     reason = 'remote-error'
+    sent = True
+    """False: there was no connection or no login, so the remote has surely done nothing."""
 
     def __init__(self, message: str, *, status: int | None = None, reason: str | None = None) -> None:
         super().__init__(message)
@@ -144,6 +146,8 @@ class ConnectionFailed(TemporaryError):
 
 class NotConnected(ConnectionFailed):
     """No connection or no login, so nothing was sent that the remote could have acted on."""
+
+    sent = False
 
 
 class ChecksumMismatch(TemporaryError):

@@ -30,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
     arguments = make_parser().parse_args(argv)
     logging.getLogger('s3_sync').addHandler(logging.NullHandler())
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):  # names of any script, on terminals of one
+            stream.reconfigure(errors='backslashreplace')
     patience = Patience()
     try:
         with patience.signals():
@@ -57,9 +60,12 @@ def verify(target: Target, output: Output, arguments: Namespace, *, patience: Pa
         (swift if target.mapping.remote.protocol == 'swift' else s3).verify(run, target)
     except Stopped as stopped:
         verdict.interrupted = stopped.name
-    finally:
-        verdict.left_behind = _tidy(run)
-        verdict.late = run.leftovers.late
+    except BaseException:
+        for what in _tidy(run):
+            complain(f'left behind: {what}')
+        raise
+    verdict.left_behind = _tidy(run)
+    verdict.late = run.leftovers.late
     if patience.stopped is not None:
         verdict.interrupted = patience.stopped.name
     output.ends(verdict)

@@ -214,7 +214,7 @@ class Transport:
             if sock is not None:
                 with contextlib.suppress(OSError):
                     sock.close()
-            if isinstance(error, (OSError, NoAnswer)):
+            if isinstance(error, (OSError, NoAnswer, UnicodeError)):  # UnicodeError: no host can have this name
                 raise NotConnected(f'cannot connect to {host}:{port}: {error}') from error
             raise
 

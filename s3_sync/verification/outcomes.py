@@ -7,7 +7,7 @@ from typing import Literal
 
 from s3_sync.config import Mapping
 from s3_sync.config.remote import ANY
-from s3_sync.errors import ChecksumMismatch, Error, LimitExceeded, NotConnected, ProviderError, TemporaryError
+from s3_sync.errors import ChecksumMismatch, Error, LimitExceeded, ProviderError, TemporaryError
 
 Outcome = Literal['ok', 'warning', 'failed', 'skipped']
 Mode = Literal['write', 'read', 'list']
@@ -120,7 +120,10 @@ def status_line(status: int | None) -> str:
 
 def not_done(error: BaseException) -> bool:
     """Whether the request that ended so has surely changed nothing at the remote."""
-    if isinstance(error, NotConnected | LimitExceeded) or (isinstance(error, ChecksumMismatch) and error.status):
+    if not isinstance(error, ProviderError):
+        return False
+    if not error.sent or error.reason == 'login' or isinstance(error, LimitExceeded):
         return True
-    return (isinstance(error, ProviderError) and not isinstance(error, TemporaryError)
-            and error.status is not None and 400 <= error.status < 500)
+    if isinstance(error, ChecksumMismatch):
+        return error.status is not None
+    return not isinstance(error, TemporaryError) and error.status is not None and 400 <= error.status < 500

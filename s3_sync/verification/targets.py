@@ -84,6 +84,8 @@ def _problems(arguments: Namespace) -> list[str]:
         found.append(f'argument --bucket: with S3 {ANY} is for --read-only; a mapping copies into one bucket')
     elif bucket is not None and bucket != ANY and (not bucket or '/' in bucket or not bucket.isprintable()):
         found.append('argument --bucket: is not the name of a bucket or container')
+    if arguments.ca_file is not None and not os.access(arguments.ca_file, os.R_OK):
+        found.append(f'argument --ca-file: {arguments.ca_file} cannot be read')
     if bucket is None and arguments.read_only:
         found.append('argument --read-only: needs --bucket')
     return found

@@ -91,7 +91,9 @@ class Login:
                 url = granted.service_catalog.url_for(service_type='object-store', interface='public',
                                                       **_region(self._remote))
         except (keystone.ClientException, ValueError) as error:
-            raise classify_login(where, error, self._clock.now()) from error
+            failure = classify_login(where, error, self._clock.now())
+            failure.sent = False
+            raise failure from error
         if not url or not urlsplit(url).netloc:
             raise PermanentError(f'{where}: the login names no storage URL', reason='login')
         expires = granted.expires.timestamp() if granted.expires is not None else None
