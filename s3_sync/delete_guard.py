@@ -13,6 +13,7 @@ from container_crawler.databases import DatabaseInfo
 from container_crawler.rows import Row
 from s3_sync.config import Mapping
 from s3_sync.engine.outcomes import Outcome
+from s3_sync.timestamps import is_ours, row_times
 
 HELD = Outcome('permanent', 'mass-delete-guard',
                'too many deletions at once: look, then "1space failures retry" lets them pass')
@@ -45,7 +46,9 @@ class DeleteGuard:
         if not self._mapping.guard_tombstones:
             return []
         judged = self._judged.get((db.db_id, own), 0)
-        deleted = [row for row in rows if row.deleted and row.row_id > judged]
+        # What an archive lets go locally is deleted nowhere else.
+        deleted = [row for row in rows if row.deleted and row.row_id > judged
+                   and not is_ours(row_times(row.created_at).data)]
         self._seen[own] += len(deleted)
         share = len(db.indexes) / db.replicas
         part = (known or 0) * (share if own else 1 - share)

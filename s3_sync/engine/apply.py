@@ -25,6 +25,7 @@ from s3_sync.engine.decide import (
 from s3_sync.engine.outcomes import Outcome, outcome_of_error
 from s3_sync.engine.select import Selector
 from s3_sync.errors import (
+    MANIFEST_MISSING,
     BucketNotFound,
     NotFound,
     PreconditionFailed,
@@ -221,6 +222,9 @@ class Applier:
         try:
             return self.archiver.finish(version, brought, cleared=cleared)
         except Unproven as error:
+            if error.reason == MANIFEST_MISSING and version.large is not None:
+                self.provider.ensure_manifest(version.large, version.meta)
+                return self.archiver.finish(version, brought, cleared=cleared)
             if brought.written is not None:
                 raise
             # Its ETag tells nothing (KMS, parts of another size): what a write of ours returns does.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from swift.common.utils import Timestamp, encode_timestamps
 
 from container_crawler.databases import DatabaseInfo
 from container_crawler.handlers import Progress
@@ -18,6 +19,7 @@ from s3_sync.ledger.import_status import StatusImporter
 from s3_sync.metrics import NoMetrics
 from s3_sync.remote_health import RemoteHealth
 from s3_sync.sync_container import MappingState, Results, Services, SyncContainer
+from s3_sync.timestamps import MARKER
 
 LOGGER = logging.getLogger('test.sync_container')
 ROWS = [Row(i, f'o{i}', '1500000000.00000', 4, 'text/plain', 'e', False, 0) for i in range(1, 7)]
@@ -136,6 +138,16 @@ def test_a_mass_delete_is_held_by_its_owner_and_by_those_who_verify(make: Make) 
     handler.handle_others(third('one', 60), [*tombstones(38, 48), *ROWS[:1]], lambda row: ended.append(row.name))
     assert submitted.modes[3:] == [('verify', ['o1'])]  # more than half of the others' twenty
     assert ended == ['o36', *(f'o{i}' for i in range(38, 49))]
+
+
+def test_what_an_archive_lets_go_is_no_mass_delete(make: Make) -> None:
+    handler, submitted = make(mapping(**GUARDED, retain_local=False))
+    handler.handle_own(third('one', 30), ROWS, ignore)
+    handler.save_progress('one', Progress(30, 30, '1/3'))
+    ours = encode_timestamps(Timestamp(1600000000, offset=MARKER << 32 | 1))
+    rows = [row._replace(created_at=ours) for row in tombstones(31, 60)]
+    handler.handle_own(third('one', 60), rows, ignore)
+    assert submitted.modes[-1] == ('own', [row.name for row in rows])
 
 
 def test_tombstones_that_were_let_through_once_are_not_counted_when_settings_change(make: Make) -> None:

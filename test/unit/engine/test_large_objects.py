@@ -114,8 +114,23 @@ def test_a_manifest_leaves_at_once_when_its_segments_stay(keys: dict[str, object
 def test_nothing_leaves_while_the_manifest_is_missing_at_the_remote() -> None:
     bench = Bench(retain_local_segments=True)
     row = slo(bench, 1000)
-    bench.provider.plan = lambda operation, number: bench.memory.store.manifests.clear() if operation == 'prove' \
-        else None
-    outcome = bench.applier.handle(row)
-    assert outcome.end[:2] == ('failed', 'unproven')
+
+    def forgetful(operation: str, number: int) -> None:
+        if operation == 'prove':
+            bench.memory.store.manifests.clear()
+    bench.provider.plan = forgetful
+    assert bench.applier.handle(row).end[:2] == ('failed', 'manifest')
     assert 'o' in bench.source.live
+
+
+def test_a_manifest_that_got_lost_before_the_proof_is_brought_again() -> None:
+    bench = Bench(retain_local_segments=True)
+    row = slo(bench, 1000)
+    lost = iter([True])
+
+    def forgetful_once(operation: str, number: int) -> None:
+        if operation == 'prove' and next(lost, False):
+            bench.memory.store.manifests.clear()
+    bench.provider.plan = forgetful_once
+    assert bench.applier.handle(row).end == Outcome('archived', 'removed')
+    assert bench.provider.calls.count('upload_large_object') == 1
