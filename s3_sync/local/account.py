@@ -202,12 +202,12 @@ class LocalAccount:
     def _ask(self, method: str, path: tuple[str, ...], headers: Mapping[str, str],
              params: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body. One request of a million that fails should not cost the whole sweep."""
-        for wait in WAITS:
-            try:
-                return self._ask_once(method, path, headers, params)
-            except SourceUnavailable:
-                self._clock.sleep(wait)
         try:
+            for wait in WAITS:
+                try:
+                    return self._ask_once(method, path, headers, params)
+                except SourceUnavailable:
+                    self._clock.sleep(wait)
             return self._ask_once(method, path, headers, params)
         except SourceError as error:
             raise AccountUnreadable(str(error)) from error
