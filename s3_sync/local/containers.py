@@ -5,7 +5,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote
 
 from swift.common.middleware.acl import parse_acl, referrer_allowed
@@ -33,53 +33,40 @@ class Member:
     """Set for an SLO; ``size`` is its logical size then."""
 
 
-class _Facts(NamedTuple):
-    """What a HEAD of a container told."""
-
-    until: float
-    policy_index: int
-    read_acl: str
-
-
 class Containers:
-    """Asks through the proxy application; what a HEAD said is kept for a minute."""
+    """Asks through the proxy application; what it said of a container is kept for a minute."""
 
     def __init__(self, client: ProxyClient, clock: Clock | None = None) -> None:
         self._client = client
         self._clock = clock or SystemClock()
-        self._known: OrderedDict[tuple[str, str], _Facts] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], tuple[float, Mapping[str, Any]]] = OrderedDict()
 
     def policy_index(self, account: str, container: str) -> int:
         """Index of the container's storage policy. SegmentChanged when there is no such container."""
-        return self._facts(account, container).policy_index
+        return int(self._facts(account, container)['storage_policy'])
 
     def readable(self, account: str, container: str, by: str) -> bool:
         """Whether the container's read ACL lets everybody in, or everybody of the account ``by``.
 
         Rights of single users do not count: a link does not tell who made it.
         """
-        referrers, groups = parse_acl(self._facts(account, container).read_acl)
+        referrers, groups = parse_acl(self._facts(account, container).get('read_acl') or '')
         project = by.partition('_')[2]
         return bool(referrer_allowed('', referrers)) or not {by, project, f'{project}:*', '*:*'}.isdisjoint(groups)
 
-    def _facts(self, account: str, container: str) -> _Facts:
-        known = self._known.get((account, container))
-        if known is not None and self._clock.monotonic() < known.until:
-            return known
-        answer = self._client.request('HEAD', (account, container))
-        answer.close()
-        if answer.status == 404:
+    def _facts(self, account: str, container: str) -> Mapping[str, Any]:
+        until, facts = self._known.get((account, container), (0.0, {}))
+        if self._clock.monotonic() < until:
+            return facts
+        facts = self._client.container_info(account, container)
+        if facts['status'] == 404:
             self._known.pop((account, container), None)
             raise SegmentChanged(f'container {account}/{container} does not exist')
-        told = answer.headers.get('x-backend-storage-policy-index', '')
-        if not told.isdecimal():
-            raise SourceUnavailable(f'{account}/{container}: the proxy application tells no storage policy')
-        found = _Facts(self._clock.monotonic() + KEPT_SECONDS, int(told), answer.headers.get('x-container-read', ''))
-        self._known[account, container] = found
+        self._known[account, container] = (self._clock.monotonic() + KEPT_SECONDS, facts)
         self._known.move_to_end((account, container))
         while len(self._known) > REMEMBERED_CONTAINERS:
             self._known.popitem(last=False)
-        return found
+        return facts
 
     def members(self, account: str, container: str, prefix: str) -> Iterator[Member]:
         """Everything that begins with the prefix, in the listing's order, a page in memory at a time.

@@ -13,10 +13,12 @@ from typing import Any
 from urllib.parse import quote
 
 from swift.common.internal_client import UnexpectedResponse
+from swift.common.swob import Request
 from swift.common.utils import close_if_possible
+from swift.proxy.controllers.base import get_container_info
 
 from s3_sync.clock import Clock, SystemClock
-from s3_sync.concurrency import Timeout
+from s3_sync.concurrency import Timeout, spawn
 from s3_sync.errors import SourceEncrypted, SourceUnavailable
 from s3_sync.wire.swift_headers import is_encrypted, text_of_header
 
@@ -99,6 +101,22 @@ class ProxyClient:
             raise SourceUnavailable(f'{label}: the proxy answers {error.resp.status}') from error
         except (Exception, Timeout) as error:
             raise SourceUnavailable(f'{label}: proxy application: {error!r}') from error
+
+    def container_info(self, account: str, container: str) -> Mapping[str, Any]:
+        """Swift's own facts of a container: ``status``, ``storage_policy``, ``read_acl`` and more; kept a minute.
+
+        SourceUnavailable when they cannot be told. A plain HEAD shows no ACLs to anybody but an owner.
+        """
+        app = self.ready().app
+        env = Request.blank(quote(f'/v1/{account}/{container}')).environ
+        try:
+            # In a green thread of its own, as InternalClient does: what Swift keeps in thread locals stays there.
+            info: Mapping[str, Any] = spawn(get_container_info, env, app, swift_source='1space').wait()
+        except (Exception, Timeout) as error:
+            raise SourceUnavailable(f'{account}/{container}: proxy application: {error!r}') from error
+        if info['status'] != 404 and info['status'] // 100 != 2:
+            raise SourceUnavailable(f'{account}/{container}: the proxy answers {info["status"]}')
+        return info
 
     def ready(self) -> Any:
         """The InternalClient. SourceUnavailable while it cannot be built."""
