@@ -101,10 +101,14 @@ class OddStore:
 
     def take(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
         parts = urlsplit(target)
-        bucket, _, key = unquote(parts.path).removeprefix('/').partition('/')
+        path = unquote(parts.path).removeprefix('/')
+        virtual = headers.get('host', '').startswith('bucket.')
+        bucket, _, key = ('bucket', '', path) if virtual else path.partition('/')
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         self.seen.append((method, target, headers))
         try:
+            if f'no-{"virtual-hosts" if virtual else "path-style"}' in self.quirks:
+                raise Refused(403, 'SecondLevelDomainForbidden')
             if bucket and bucket != 'bucket':
                 raise Refused(404, 'NoSuchBucket')
             if f'no-{method}' in self.quirks:

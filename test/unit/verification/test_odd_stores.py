@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from test.fakes.odd_store import OddStore
-from test.unit.verification.conftest import Ended
+from test.unit.verification.conftest import SECRET, Ended
 
 Verify = Callable[..., Ended]
 
@@ -172,3 +172,35 @@ def test_the_names_are_the_predecessor_s(verify_store: Verify, words: tuple[str,
     with OddStore() as store:
         verify_store(store, *words)
     assert next(target for method, target, _ in store.seen if method == 'PUT').startswith(front)
+
+
+# -- addresses ----------------------------------------------------------------------------
+
+@pytest.fixture
+def verify_named(run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> Verify:
+    """As ``verify_store``, the store being known by a name; it plays the proxy that knows where that is."""
+    def call(store: OddStore, *words: str) -> Ended:
+        monkeypatch.setenv('http_proxy', store.url)
+        return run('--protocol', 's3', '--endpoint', 'http://store.test', '--username', 'access', '--password', SECRET,
+                   '--bucket', 'bucket', '--skip', 'multipart', '--json', *words)
+    return call
+
+
+@pytest.mark.parametrize(('quirks', 'works'), [((), True), (('no-virtual-hosts',), False)])
+def test_the_other_addressing_is_tried(verify_named: Verify, quirks: tuple[str, ...], works: bool) -> None:
+    with OddStore(*quirks) as store:
+        ended = verify_named(store)
+    assert ended.code == 0
+    assert ended.step('addressing')['outcome'] == 'ok'
+    assert ended.target['findings'].items() >= {'path_style': True, 'virtual_hosts': works}.items()
+    assert 'path_style' not in ended.target['settings']
+
+
+def test_a_store_that_wants_virtual_hosts_is_told_apart_from_one_that_refuses(verify_named: Verify) -> None:
+    with OddStore('no-path-style') as store:
+        refused = verify_named(store)
+        accepted = verify_named(store, '--path-style', 'no')
+        assert not store.objects
+    assert refused.code == 1 and 'PUT object failed: 403' in refused.err
+    assert ('path_style', False) in [(a['setting'], a['value']) for a in refused.target['advice']]
+    assert accepted.code == 0 and accepted.target['settings']['path_style'] is False
