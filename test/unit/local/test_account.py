@@ -59,7 +59,8 @@ def entry(name: str, **changes: Any) -> dict[str, Any]:
 def listing(*entries: dict[str, Any], missing: bool = False) -> Callable[..., Answer]:
     """One container ``c`` with these rows, in pages of two; the account lists it unless it is ``missing``."""
     def answer(method: str, path: tuple[str, ...], newest: bool, params: Mapping[str, str]) -> Answer:
-        rows: list[dict[str, Any]] = [*entries] if len(path) == 2 else [] if missing else [{'name': 'c', 'count': 1, 'bytes': 0}]
+        containers: list[dict[str, Any]] = [] if missing else [{'name': 'c', 'count': 1, 'bytes': 0}]
+        rows = [*entries] if len(path) == 2 else containers
         page = [e for e in rows if e['name'].encode() > params.get('marker', '').encode()
                 and e['name'].startswith(params.get('prefix', ''))]
         return Answer(body=json.dumps(page[:2]).encode())
