@@ -189,7 +189,7 @@ class Auditor:
             self.result.local_bytes += row.size
         finding = glance.judge(row, entry)
         read = self._sampler.wants(container, name)
-        if finding is None or (read and finding.verdict in ('same', 'archived', 'waiting') and entry is not None):
+        if finding is None or (read and _can_be_read(finding) and entry is not None):
             pool.spawn_n(self._examine, examiner, container, row, entry, read)
         else:
             self._end(container, name, finding, Pick(container, row, entry))
@@ -218,7 +218,7 @@ class Auditor:
         if finding.read:
             result.read_objects += 1
             result.read_bytes += finding.read
-        elif finding.verdict in ('same', 'archived') or finding.reason == NOT_REMOVED:
+        elif _can_be_read(finding):
             self._sampler.offer(pick._replace(counted=(finding.verdict, finding.reason)), name)
         if self._repairer is not None and finding.repair is not None and finding.row is not None:
             if finding.repair == 'delete':
@@ -275,3 +275,8 @@ class Auditor:
             self.result.remote_objects += 1
             self.result.remote_bytes += entry.size
             yield entry
+
+
+def _can_be_read(finding: Finding) -> bool:
+    """Whether it looks right, so that only reading could tell otherwise."""
+    return finding.verdict in ('same', 'archived') or finding.reason == NOT_REMOVED

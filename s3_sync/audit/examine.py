@@ -45,6 +45,7 @@ from s3_sync.types import ListingEntry, ObjectMeta, ObjectRow
 
 NO_TIME = '0000000000.00000'
 """Of a name that no row tells of: any version covers it."""
+NOT_SENT_AGAIN = 'what the remote tells of it is right, so it is not sent again: delete the copy there, then repair'
 LOOKS = 3
 """At an object that is overwritten while it is read."""
 
@@ -96,7 +97,7 @@ class Examiner:
         if row is None:
             return self._no_row(name, read)
         if row.deleted:
-            return self._tombstone(row)
+            return self._tombstone(row, read)
         exact = self.exact(row)
         if exact is None:
             return Finding('waiting', 'in-flight', 'the local object is gone', row)
@@ -194,8 +195,11 @@ class Examiner:
         try:
             self.provider.prove(version.meta, large=version.large)
         except Unproven as error:
-            verdict: Verdict = 'incomplete' if relation == 'same' else 'unknown'
-            return finding(verdict, error.reason, str(error), repair='copy')
+            if error.reason == 'manifest':
+                return finding('incomplete', error.reason, str(error), repair='copy')
+            if relation == 'same':
+                return finding('unknown', error.reason, f'{error}; {NOT_SENT_AGAIN}')
+            return finding('unknown', error.reason, str(error), repair='copy')
         return same(self.mapping, finding.keywords['row'], 'etag')._replace(**{
             side: finding.keywords[side] for side in ('local', 'remote')})
 
@@ -210,7 +214,7 @@ class Examiner:
         repair: Repair | None = finding.repair if relation != 'same' else None
         detail = 'read at the remote: other bytes than here'
         if repair is None:
-            detail += '; the remote calls them right: delete the copy there, then repair'
+            detail += f'; {NOT_SENT_AGAIN}'
         return finding._replace(verdict='differs', reason='content', detail=detail, repair=repair, read=count)
 
     def _relation(self, version: Version, remote: ObjectMeta) -> Relation:
@@ -235,14 +239,14 @@ class Examiner:
 
     # -- everything else -------------------------------------------------------------------
 
-    def _tombstone(self, row: Row) -> Finding:
+    def _tombstone(self, row: Row, read: bool) -> Finding:
         """A user's delete whose copy is still there, or one of ours whose copy is not."""
         where, remote = self._where(row), self._head(row.name)
         own = is_ours(where.times.newest)
         if remote is None and not own:
             return Finding('same', 'gone', row=row)
         if remote is not None and own:
-            return Finding('archived', 'own-delete', row=row, remote=_side(remote))
+            return self._archived(Finding('archived', 'own-delete', row=row, remote=_side(remote)), remote, read)
         if self.source.superseded(where):
             return Finding('waiting', 'in-flight', 'written again', row)
         if own:
@@ -262,8 +266,8 @@ class Examiner:
         remote = self._head(name)
         if remote is None:
             return Finding('same', 'gone')
-        if not self.mapping.retain_local:
-            return self._archived(remote, read)
+        if not self.mapping.retain_local or not self.only_archive:
+            return self._archived(Finding('archived', 'no-row-left', remote=_side(remote)), remote, read)
         nowhere = Row(0, name, NO_TIME, 0, '', '', True, self.policy_index)
         if self.source.superseded(self._where(nowhere)):
             # The database here is behind: the object counts.
@@ -275,8 +279,8 @@ class Examiner:
         return Finding('extra', 'no-local-object', 'a copy whose local object is gone, and no tombstone tells why',
                        remote=_side(remote))
 
-    def _archived(self, remote: ObjectMeta, read: bool) -> Finding:
-        finding = Finding('archived', 'no-row-left', remote=_side(remote))
+    def _archived(self, finding: Finding, remote: ObjectMeta, read: bool) -> Finding:
+        """The only copy there is: read, it can only be compared with what it says of itself."""
         known = remote.content_md5 if not remote.large_object else ''
         if not (read and known):
             return finding

@@ -46,7 +46,8 @@ class Glance:
         if self.selector.excluded(entry.name):
             return Finding('excluded', 'exclude-pattern', remote=seen(entry))
         # Rows of our own deletes are reclaimed like any others; the copies stay.
-        return None if self.mapping.retain_local else Finding('archived', 'no-row-left', remote=seen(entry))
+        kept_here = self.mapping.retain_local and self.only_archive
+        return None if kept_here else Finding('archived', 'no-row-left', remote=seen(entry))
 
     def _tombstone(self, row: Row, entry: ListingEntry | None) -> Finding | None:
         where = ObjectRow(self.mapping.account, self.mapping.container, row)

@@ -26,12 +26,12 @@ from s3_sync.audit.sampling import NOTHING, Depth
 from s3_sync.clock import Clock, SystemClock
 from s3_sync.commands.context import NEVER_RAN, choose, destination, load_settings, open_ledger
 from s3_sync.commands.edge import EXIT_CRASH, EXIT_FAILED, EXIT_OK, UsageError
-from s3_sync.commands.names import printable, quote_path
+from s3_sync.commands.names import printable, quote_path, unquote_path
 from s3_sync.commands.numbers import count, duration, iso, size
 from s3_sync.commands.plan import OneLine
 from s3_sync.config import Mapping, Secret, Settings
 from s3_sync.errors import LedgerError
-from s3_sync.ledger import Ledger
+from s3_sync.ledger import Ledger, holder
 from s3_sync.local.chain import ChainSource
 from s3_sync.local.factory import make_source
 from s3_sync.metric_defs import REQUESTS
@@ -115,6 +115,11 @@ class Audit:
 
     def close(self) -> None:
         self._stack.close()
+
+    @property
+    def daemon_pid(self) -> int | None:
+        """None: not running."""
+        return holder(self._settings.status_dir)
 
     def run(self, mapping: Mapping, lines: Lines, repairer: Repairer | None) -> tuple[Result, int]:
         """What came of it, and how many requests the remote was sent."""
@@ -206,7 +211,8 @@ def _one(audit: Audit, mapping: Mapping, ledger: Ledger | None, report: IO[str] 
         if repairer is not None:
             repairer.close()
         lines.end_progress()
-    summary = _summary(mapping, result, requests, repairer, options, lines.seconds)
+    summary = _summary(mapping, result, requests, repairer, options, lines.seconds,
+                       audit.daemon_pid)
     if report is not None:
         print(json.dumps(summary), file=report, flush=True)
     if as_json:
@@ -225,8 +231,12 @@ def _options(arguments: argparse.Namespace, settings: Settings, clock: Clock) ->
             depth = Depth.parse(arguments.deep)
         except ValueError as error:
             raise UsageError(f'--deep {arguments.deep}: {error}') from None
+    try:
+        prefix = unquote_path(arguments.prefix)
+    except ValueError:
+        raise UsageError(f'--prefix {arguments.prefix}: what it encodes is no UTF-8') from None
     seed = arguments.seed if arguments.seed is not None else f'{clock.now():.0f}'
-    return Options(prefix=arguments.prefix, metadata=arguments.metadata, depth=depth, seed=seed,
+    return Options(prefix=prefix, metadata=arguments.metadata, depth=depth, seed=seed,
                    grace_seconds=arguments.grace, at_once=settings.workers)
 
 
@@ -236,7 +246,7 @@ def _report_file(path: str) -> IO[str]:
 
 
 def _summary(mapping: Mapping, result: Result, requests: int, repairer: Repairer | None, options: Options,
-             seconds: float) -> dict[str, Any]:
+             seconds: float, daemon_pid: int | None) -> dict[str, Any]:
     verdicts: Counter[str] = Counter()
     for (verdict, _), number in result.counts.items():
         verdicts[verdict] += number
@@ -253,7 +263,8 @@ def _summary(mapping: Mapping, result: Result, requests: int, repairer: Repairer
         'read': {'objects': result.read_objects, 'bytes': result.read_bytes},
         'seed': options.seed if options.depth.anything else None, 'requests': requests,
         'seconds': round(seconds, 3), 'not_read': result.not_read,
-        'repair': None if repairer is None else {'queued': repairer.queued, 'held': repairer.held}}
+        'repair': None if repairer is None else {'queued': repairer.queued, 'held': repairer.held,
+                                                 'daemon_pid': daemon_pid}}
 
 
 def _show(mapping: Mapping, summary: dict[str, Any]) -> None:
@@ -271,7 +282,8 @@ def _show(mapping: Mapping, summary: dict[str, Any]) -> None:
     print(f'    {count(summary["requests"], "request")} to the remote, {duration(summary["seconds"])}')
     repair = summary['repair']
     if repair is not None:
-        print(f'    {repair["queued"]:,} queued for swift-s3-sync')
+        running = '' if repair['daemon_pid'] else ', which is not running; it takes them when it starts'
+        print(f'    {repair["queued"]:,} queued for swift-s3-sync{running}')
         if repair['held']:
             print(f'    {repair["held"]:,} deletions held by the mass-delete guard: see "1space failures list"')
     for text in summary['not_read']:

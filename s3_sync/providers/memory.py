@@ -238,7 +238,7 @@ class MemorySync(BaseSync):
                 stored = self._stored(meta.name, None)
                 manifest = self.store.manifests.get((self.bucket, meta.name), b'')
             if manifest != large.layout.manifest:
-                raise Unproven(f'{meta.name!r}: the manifest is missing')
+                raise Unproven(f'{meta.name!r}: the manifest is missing', reason='manifest')
             if stored.content and stored.content == large.layout.etag:
                 written = PutResult(stored.meta.etag)
         return super().prove(meta, large=large, written=written)

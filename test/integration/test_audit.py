@@ -15,8 +15,8 @@ from s3_sync.trial.s3_endpoint import S3Endpoint
 from s3_sync.trial.swift_cluster import SwiftCluster
 from s3_sync.wire.keys import KeyScheme
 from test.servers.fill_container import fill_container
-from test.servers.large_objects import put_dlo, put_slo
-from test.servers.scene import Scene
+from test.servers.large_objects import MIB, cheap_bytes, put_dlo, put_slo
+from test.servers.scene import Scene, main_pid
 from test.servers.sync_daemon import SyncDaemon, eventually, s3_mapping, swift_mapping
 
 AWKWARD = ['%41', 'a//b', '/x', 'end/', 'a\nb', '\uffee', '\U0001f600', "q'uote", 'x' * 1000]
@@ -102,13 +102,59 @@ def test_what_was_broken_at_an_s3_store_is_found_exactly_and_mended(scene: Scene
         'side': ('differs', 'metadata'), 'stranger': ('extra', 'foreign')}
     assert (found['differences'], found['complete'], found['verdicts']['same']) == (5, True, len(names) - 4)
 
-    assert audit('--metadata', '--repair', expect=3)['repair'] == {'queued': 4, 'held': 0}
+    assert audit('--metadata', '--repair', expect=3)['repair'] == {'queued': 4, 'held': 0, 'daemon_pid': None}
     sync.once()
     assert scene.remote_get('overwritten') == b'data'
     audit('--metadata', expect=3)
     assert audit.told == {'stranger': ('extra', 'foreign')}, 'nobody has proven that it may go'
     scene.delete_keys(scene.scheme.key('stranger'))
     assert audit('--metadata')['differences'] == 0
+
+
+def test_large_objects_at_an_s3_store_are_compared_whole(scene: Scene, s3_client: Any) -> None:
+    parts = [cheap_bytes(5 * MIB, seed) for seed in (1, 2)]
+    for name in ('manifest-gone', 'gone', 'fine', 'overwritten'):
+        put_slo(scene.local, scene.container, name, parts)
+    put_dlo(scene.local, scene.container, 'dlo', parts)
+    put_slo(scene.local, scene.container, 'small-segments', [b'x' * 1000] * 3)
+    sync = scene.daemon()
+    sync.once()
+    audit = Audited(sync)
+    assert audit()['verdicts']['same'] == 6
+    found = audit('--deep', '100%')
+    assert (found['verdicts']['same'], found['read']['bytes']) == (6, 5 * 10 * MIB + 3000)
+
+    scene.delete_keys(scene.scheme.manifest_key('manifest-gone'), scene.scheme.key('gone'))
+    head = scene.remote_head('overwritten')
+    s3_client.put_object(Bucket=scene.bucket, Key=scene.scheme.key('overwritten'), Body=b'x' * 10 * MIB,
+                         Metadata=head['Metadata'], ContentType=head['ContentType'])
+    audit(expect=3)
+    assert audit.told == {'manifest-gone': ('incomplete', 'manifest'), 'gone': ('missing', 'not-there'),
+                          'overwritten': ('unknown', 'unproven')}
+    audit('--deep', '1', '--repair', expect=3)
+    assert audit.told['overwritten'] == ('differs', 'content'), 'reading settles what ETags do not'
+    scene.delete_keys(scene.scheme.key('overwritten'))
+    audit('--repair', expect=3)
+    sync.once()
+    assert audit('--deep', '100%')['verdicts']['same'] == 6
+
+
+def test_an_archives_copies_need_no_local_object_and_a_lost_one_is_told(scene: Scene) -> None:
+    scene.put('archived', 'lost', 'deleted')
+    sync = scene.daemon(retain_local=False)
+    sync.once()
+    audit = Audited(sync)
+    assert audit('--deep', '100%')['verdicts']['archived'] == 3
+    scene.delete_keys(scene.scheme.key('lost'))
+    scene.local.put_object(scene.container, 'deleted', b'new')
+    scene.delete('deleted')
+    found = audit('--repair', expect=3)
+    assert audit.told == {'lost': ('missing', 'archived-copy-gone'), 'deleted': ('extra', 'deleted-here')}
+    assert found['repair']['queued'] == 1
+    sync.once()
+    audit(expect=3)
+    assert audit.told == {'lost': ('missing', 'archived-copy-gone')}
+    assert scene.remote_names() == {'archived'}
 
 
 # -- another Swift --------------------------------------------------------------------------
@@ -157,6 +203,26 @@ def test_what_was_broken_at_another_swift_is_found_exactly_and_mended(
         assert audit('--metadata', '--deep', '100%')['verdicts']['same'] == len(plain) + 3
 
 
+def test_a_segment_that_is_missing_at_another_swift_is_told_though_the_manifest_is_right(
+        swift: SwiftCluster, swift_client: Connection, far: Connection, container: str,
+        fresh_name: Callable[[str], str]) -> None:
+    target = fresh_name('target')
+    far.put_container(target)
+    put_slo(swift_client, container, 'slo', [b'a' * 1000, b'b' * 2000])
+    with SyncDaemon(swift, [swift_mapping(swift, container, target)]) as sync:
+        sync.once()
+        audit = Audited(sync)
+        assert audit()['differences'] == 0
+        segments, = [c['name'] for c in far.get_account(prefix=f'{target}_')[1]]
+        far.delete_object(segments, far.get_container(segments)[1][0]['name'])
+        audit(expect=3)
+        assert audit.told == {'slo': ('unknown', 'unproven')}
+        far.delete_object(target, 'slo')
+        audit('--repair', expect=3)
+        sync.once()
+        assert audit('--deep', '100%')['read']['bytes'] == 3000
+
+
 # -- what operators see ---------------------------------------------------------------------
 
 
@@ -180,7 +246,7 @@ def test_a_running_daemon_takes_what_a_repair_queues(scene: Scene) -> None:
     sync.start()
     scene.arrived({'a', 'b'})
     scene.delete_keys(scene.scheme.key('a'))
-    assert Audited(sync)('--repair', expect=3)['repair'] == {'queued': 1, 'held': 0}
+    assert Audited(sync)('--repair', expect=3)['repair'] == {'queued': 1, 'held': 0, 'daemon_pid': main_pid(sync)}
     scene.arrived({'a', 'b'})
     eventually(lambda: not sync.failures(), 'an empty list of failures')
     assert sync.stop() == 0

@@ -207,7 +207,26 @@ def test_archived_copies_are_read_and_compared_with_what_they_say_they_are(archi
     result = archive.audit(depth=ALL)
     assert archive.told['long-gone'] == ('differs', 'archived-content')
     assert archive.told['here'] == ('waiting', 'not-removed-yet')
-    assert result.read_objects == 2
+    assert archive.told['gone'] == ('archived', 'read')
+    assert result.read_objects == 3
+
+
+def test_what_waits_is_not_read(world_of: MakeWorld) -> None:
+    world = world_of(copy_after=500)
+    world.put('o')
+    world.sync()
+    world.put('o', b'newer', at=AUDITED - 10)
+    world.audit(depth=ALL)
+    assert world.told == {'o': ('waiting', 'copy-after')}
+
+
+def test_copies_of_what_another_mapping_archived_are_not_extra(world: World) -> None:
+    world.put('o')
+    world.sync()
+    world.delete('o')
+    del world.rows['o']
+    world.audit(only_archive=False)
+    assert world.told == {'o': ('archived', 'no-row-left')}
 
 
 # -- reading --------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def test_a_missing_manifest_object_is_a_difference_and_mended_without_moving_dat
     synced.memory.store.manifests.clear()
     stored = synced.memory.head_object('slo')
     synced.audit(repair=True)
-    assert synced.told == {'slo': ('incomplete', 'unproven')}
+    assert synced.told == {'slo': ('incomplete', 'manifest')}
     assert synced.work_off() == []
     synced.audit()
     assert synced.told == {'slo': ('same', 'etag')}
@@ -59,7 +59,7 @@ def test_a_large_object_is_compared_with_the_bytes_of_its_segments(synced: World
     synced.overwrite('slo', b'first SECOND', keep_metadata=True)
     synced.memory.post_object('slo', replace(stored, etag=''))
     synced.audit()
-    assert synced.told == {'slo': ('incomplete', 'unproven')}, 'what it says of itself is not proof'
+    assert synced.told == {'slo': ('incomplete', 'manifest')}, 'what it says of itself is not proof'
     synced.audit(depth=Depth(fraction=1.0))
     assert synced.told == {'slo': ('differs', 'content')}
 
