@@ -3,18 +3,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from s3_sync.commands.context import destination
 from s3_sync.commands.numbers import iso
 from s3_sync.commands.survey import Survey
 from s3_sync.config import Mapping, Settings
-from s3_sync.ledger import Kind, Ledger, holder, ledger_path
+from s3_sync.ledger import Kind, Ledger, RemovalTotals, holder, ledger_path
 from s3_sync.remote_health import HELD_FACT
+from s3_sync.removals import HARMLESS
 
 WAITING_KINDS: tuple[Kind, ...] = ('failed', 'permanent', 'deferred')
-TOTALS = ('copied', 'updated', 'deleted', 'bytes')
+TOTALS = ('copied', 'updated', 'deleted', 'bytes', 'archived', 'segments_removed')
 
 
 @dataclass
@@ -32,12 +33,12 @@ class Report:
     def trouble(self) -> bool:
         """Something failed, a database is unreadable, or a remote does not work."""
         return any(m['held'] or m['unreadable'] or m['waiting']['failed'] or m['waiting']['permanent']
-                   for m in self.mappings)
+                   or any(r['reason'] not in HARMLESS for r in m['removals']['reasons']) for m in self.mappings)
 
 
 def make_report(settings: Settings, mappings: Sequence[Mapping], ledger: Ledger, survey: Survey, now: float) -> Report:
     report = Report(settings, now, holder(settings.status_dir), survey.problem)
-    counts, totals = ledger.counts(), ledger.totals()
+    counts, totals, removals = ledger.counts(), ledger.totals(), ledger.removal_totals()
     known = {row.generation: row for row in ledger.generations()}
     held = ledger.fact(HELD_FACT) or {} if report.daemon_pid else {}
 
@@ -56,18 +57,21 @@ def make_report(settings: Settings, mappings: Sequence[Mapping], ledger: Ledger,
             'waiting': waiting(generation),
             'reasons': [{'kind': kind, 'reason': reason, 'count': number, 'due': due}
                         for kind, reason, number, due in ledger.reasons(generation)]}
+        entry['removals'] = _removals(ledger, mapping)
         report.mappings.append(entry | _progress(mapping, ledger, survey))
     configured = {mapping.generation for mapping in settings.containers}
     report.orphans = [
         {'generation': row.generation, 'name': row.name, 'description': json.loads(row.description),
-         'last_used': row.last_seen, 'waiting': waiting(row.generation)}
+         'last_used': row.last_seen, 'waiting': waiting(row.generation),
+         'removals': asdict(removals.get(row.generation, RemovalTotals()))}
         for row in known.values() if row.generation not in configured]
     return report
 
 
 def as_json(report: Report) -> dict[str, Any]:
     """JSON-ready."""
-    mappings = [m | {'reasons': [r | {'due': iso(r['due'])} for r in m['reasons']]} for m in report.mappings]
+    mappings = [m | {'reasons': [r | {'due': iso(r['due'])} for r in m['reasons']],
+                     'removals': _removals_json(m['removals'])} for m in report.mappings]
     return {'config': report.settings.path, 'ledger': ledger_path(report.settings.status_dir),
             'daemon_pid': report.daemon_pid, 'databases_problem': report.survey_problem or None,
             'mappings': mappings, 'orphans': [o | {'last_used': iso(o['last_used'])} for o in report.orphans]}
@@ -81,6 +85,23 @@ def _state(ledger: Ledger, mapping: Mapping, daemon_pid: int | None, known: bool
     if not known:
         return 'not loaded'
     return 'held' if mapping.generation in held else 'running'
+
+
+def _removals(ledger: Ledger, mapping: Mapping) -> dict[str, Any]:
+    """Local objects and segments that wait to go."""
+    reasons = ledger.removal_reasons(mapping.generation)
+    return {
+        'objects': sum(r.count for r in reasons if not r.segments),
+        'segments': sum(r.count for r in reasons if r.segments),
+        'bytes': sum(r.bytes for r in reasons),
+        'since': min((r.added for r in reasons), default=None),
+        'reasons': [{'kind': 'segment' if r.segments else 'object', 'reason': r.reason, 'count': r.count,
+                     'bytes': r.bytes, 'due': r.due, 'since': r.added, 'detail': r.detail} for r in reasons]}
+
+
+def _removals_json(removals: dict[str, Any]) -> dict[str, Any]:
+    return removals | {'since': iso(removals['since']),
+                       'reasons': [r | {'due': iso(r['due']), 'since': iso(r['since'])} for r in removals['reasons']]}
 
 
 def _progress(mapping: Mapping, ledger: Ledger, survey: Survey) -> dict[str, Any]:

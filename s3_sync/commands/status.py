@@ -52,7 +52,9 @@ def _show(report: Report, databases: bool) -> None:
     if report.orphans:
         print('\nNo longer in the configuration; kept, and never acted on:')
     for orphan in report.orphans:
-        waiting = ', '.join(f'{orphan["waiting"][kind]:,} {kind}' for kind in WAITING_KINDS if orphan['waiting'][kind])
+        removals = orphan['removals']
+        numbers = orphan['waiting'] | {f'{kind} to remove': removals[kind] for kind in ('objects', 'segments')}
+        waiting = ', '.join(f'{numbers[kind]:,} {kind}' for kind in numbers if numbers[kind])
         where = orphan['description']
         _line('', f'{orphan["generation"]} {orphan["name"]} to {where.get("bucket")} at '
               f'{where.get("endpoint") or "AWS"}, last used {duration(report.now - orphan["last_used"])} ago; '
@@ -67,6 +69,9 @@ def _show_mapping(mapping: dict[str, Any], now: float, databases: bool) -> None:
     totals = mapping['totals']
     _line('done', f'{count(totals["copied"], "object")} copied ({size(totals["bytes"])}), '
           f'{totals["updated"]:,} updated, {totals["deleted"]:,} deleted')
+    if totals['archived'] or totals['segments_removed']:
+        _line('removed', f'{count(totals["archived"], "object")} and {count(totals["segments_removed"], "segment")}, '
+              'here, after they were archived')
     _line('progress', _progress(mapping))
     for problem in mapping['unreadable'][:SHOWN_DATABASES]:
         _line('unreadable', problem)
@@ -79,6 +84,7 @@ def _show_mapping(mapping: dict[str, Any], now: float, databases: bool) -> None:
     for kind in WAITING_KINDS:
         if mapping['waiting'][kind]:
             _line(kind, _waiting(mapping, kind, now))
+    _show_removals(mapping['removals'], now)
     if mapping['waiting']['failed'] or mapping['waiting']['permanent']:
         _line('', '"1space failures list" names them')
 
@@ -118,6 +124,20 @@ def _waiting(mapping: dict[str, Any], kind: str, now: float) -> str:
     text = f'{mapping["waiting"][kind]:,} ({told})'
     due = min((r['due'] for r in reasons if r['due'] is not None), default=None)
     return text if due is None else f'{text}, next {until(due, now)}'
+
+
+def _show_removals(removals: dict[str, Any], now: float) -> None:
+    """What is archived and has to wait here, why, and for what."""
+    if not removals['reasons']:
+        return
+    kinds = [count(removals[f'{kind}s'], kind) for kind in ('object', 'segment') if removals[f'{kind}s']]
+    _line('to remove', f'{" and ".join(kinds)} ({size(removals["bytes"])}), archived, for up to '
+          f'{duration(now - removals["since"])}')
+    for waits in removals['reasons']:
+        text = f'{count(waits["count"], waits["kind"])} {printable(waits["reason"])}'
+        if waits['reason'] != 'due':
+            text += f', next {until(waits["due"], now)}'
+        _line('', f'{text}: {waits["detail"]}' if waits['detail'] else text)
 
 
 def _line(label: str, text: str) -> None:

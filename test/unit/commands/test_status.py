@@ -4,8 +4,11 @@ import json
 import os
 from typing import Any
 
+from container_crawler.rows import Row
+from s3_sync.clock import SystemClock
 from s3_sync.ledger import Ledger, NodeLock
 from s3_sync.remote_health import HELD_FACT
+from s3_sync.types import Removal
 
 from .conftest import Node, waiting
 
@@ -87,6 +90,51 @@ def test_progress_reached_with_another_selection_counts_as_nothing(node: Node, l
                          share='0/1', evaluation='another')
     mapping = _status(node, 'one')['mappings'][0]
     assert mapping['rescan'] and mapping['databases'][0]['own_row'] == 0
+
+
+def a_segment(name: str, *, due_in: float = -5.0, size: int = 2 ** 20) -> Removal:
+    row = Row(0, name, '', size, '', 'e', False, 0)
+    return Removal('one_segments', row, SystemClock().now() + due_in, True, 'one/o', 'v1')
+
+
+def test_what_waits_to_be_removed_here_is_told_with_the_reasons(node: Node, ledger: Ledger) -> None:
+    one = node.generation('one')
+    ledger.add_totals(one, archived=7, segments_removed=1)
+    now = Removal('one', Row(1, 'o', '1700000000.00000', 2 ** 20, '', 'e', False, 0), 0.0, False)
+    ledger.add_removals(one, 'AUTH_a', [now, a_segment('x', due_in=7200.5), a_segment('y'), a_segment('z')])
+    ledger.postpone_removals(one, 'AUTH_a', [('one_segments', 'y'), ('one_segments', 'z')], 600.5, 'referenced')
+    text = node.run('status', 'one')
+    for line in ('    removed     7 objects and 1 segment, here, after they were archived',
+                 '    to remove   1 object and 3 segments (4.0 MiB), archived, for up to 0 s',
+                 '                2 segments referenced, next in 10 min', '                1 object due',
+                 '                1 segment not-due, next in 2 h'):
+        assert line in text.splitlines(), text
+    removals = _status(node)['mappings'][0]['removals']
+    assert {key: removals[key] for key in ('objects', 'segments', 'bytes')} == {
+        'objects': 1, 'segments': 3, 'bytes': 4 * 2 ** 20}
+    assert {(r['kind'], r['reason']): r['count'] for r in removals['reasons']} == {
+        ('segment', 'referenced'): 2, ('object', 'due'): 1, ('segment', 'not-due'): 1}
+    assert removals['since'].endswith('Z') and removals['reasons'][0]['due'].endswith('Z')
+    assert _status(node)['mappings'][1]['removals'] == {'objects': 0, 'segments': 0, 'bytes': 0, 'since': None,
+                                                        'reasons': []}
+
+
+def test_an_account_that_no_sweep_can_read_is_trouble_and_says_what_it_was(node: Node, ledger: Ledger) -> None:
+    ledger.add_removals(node.generation('one'), 'AUTH_a', [a_segment('x')])
+    node.run('status')
+    ledger.postpone_removals(node.generation('one'), 'AUTH_a', [('one_segments', 'x')], 300, 'account-unreadable',
+                             'AUTH_a/two answers 503')
+    assert 'AUTH_a/two answers 503' in ' '.join(node.run('status', code=3).split())
+
+
+def test_orphaned_removals_are_shown_and_trouble_nobody(node: Node, ledger: Ledger) -> None:
+    gone = node.generation('two')
+    ledger.add_removals(gone, 'AUTH_a', [a_segment('x')])
+    ledger.postpone_removals(gone, 'AUTH_a', [('one_segments', 'x')], 300, 'account-unreadable')
+    node.config.write_text(node.config.read_text().replace('"name": "two"', '"name": "two", "custom_prefix": "p"'))
+    orphan, = _status(node)['orphans']
+    assert orphan['removals'] == {'objects': 0, 'segments': 1, 'bytes': 2 ** 20}
+    assert '1 segments to remove' in ' '.join(node.run('status').split())
 
 
 def test_looking_changes_nothing(node: Node, ledger: Ledger) -> None:
