@@ -26,9 +26,8 @@ from s3_sync.concurrency import Event, Semaphore, sleep, spawn
 from s3_sync.config import Mapping
 from s3_sync.engine.apply import Applier
 from s3_sync.engine.apply import Mode as ApplyMode
-from s3_sync.engine.archive import Archiver, Peer
+from s3_sync.engine.archive import Archiver, peers_of
 from s3_sync.engine.outcomes import Outcome, outcome_of_error
-from s3_sync.engine.select import Selector
 from s3_sync.engine.verify import proven_by_pages
 from s3_sync.engine.whole_listing import ListingCache
 from s3_sync.errands import Errands
@@ -257,11 +256,7 @@ class Worker:
         if mapping.retain_local:
             return None
         assert self._providers is not None and self._remover is not None
-        others = [other.for_container(mapping.container) for other in self._mappings.values()
-                  if other.account == mapping.account
-                  and (other.all_containers or other.container == mapping.container)]
-        peers = [Peer(other.name, Selector(other), self._providers.get(other)) for other in others
-                 if other.generation != mapping.generation]
+        peers = peers_of(mapping, self._mappings.values(), self._providers.get)
         return Archiver(mapping, provider, self._remover, peers, clock=self._clock)
 
     # -- reporting -----------------------------------------------------------------------

@@ -7,7 +7,7 @@ go, wait for the sweep of their account.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -68,6 +68,14 @@ class Peer:
     name: str
     selector: Selector
     provider: BaseSync
+
+
+def peers_of(mapping: Mapping, mappings: Iterable[Mapping], provider: Callable[[Mapping], BaseSync]) -> list[Peer]:
+    """The other ones among ``mappings`` that take from the same container; ``mapping`` has a concrete one."""
+    others = [other.for_container(mapping.container) for other in mappings
+              if other.account == mapping.account and (other.all_containers or other.container == mapping.container)]
+    return [Peer(other.name, Selector(other), provider(other)) for other in others
+            if other.generation != mapping.generation]
 
 
 class Archiver:
