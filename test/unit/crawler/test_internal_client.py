@@ -19,6 +19,7 @@ pipeline = catch_errors proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 object_chunk_size = 4321
+client_timeout = 5
 [filter:catch_errors]
 use = egg:swift#catch_errors
 '''
@@ -34,7 +35,8 @@ proxy = client.app._pipeline_final_app
 print(json.dumps({
     'swift_dir': proxy.swift_dir, 'ring': proxy.container_ring.serialized_path,
     'account_autocreate': proxy.account_autocreate, 'user_agent': client.user_agent,
-    'chunk': proxy.object_chunk_size, 'pipeline': [type(app).__name__ for app in client.app._pipeline]}))
+    'chunk': proxy.object_chunk_size, 'client_timeout': proxy.client_timeout,
+    'pipeline': [type(app).__name__ for app in client.app._pipeline]}))
 '''
 
 
@@ -71,6 +73,13 @@ def test_an_operators_file_is_used_with_the_rings_of_the_folder(swift_dir: str, 
     conf.write_text(OWN)
     client = made(swift_dir, str(conf))
     assert (client['chunk'], client['swift_dir']) == (4321, swift_dir)
+
+
+def test_no_conf_hurries_the_readers_of_this_process(swift_dir: str, tmp_path: Path) -> None:
+    conf = tmp_path / 'internal-client.conf'
+    conf.write_text(OWN)
+    for client in (made(swift_dir), made(swift_dir, str(conf))):
+        assert client['client_timeout'] > 86400
 
 
 def test_a_missing_file_is_an_error(swift_dir: str) -> None:
