@@ -15,9 +15,9 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from s3_sync.clock import Clock, SystemClock
-from s3_sync.verification import s3, swift
+from s3_sync.verification import common, reading, s3, s3_multipart, s3_probes, swift
 from s3_sync.verification.arguments import PROG, make_parser
-from s3_sync.verification.outcomes import Target, Verdict
+from s3_sync.verification.outcomes import Step, Target, Verdict
 from s3_sync.verification.output import Output, complain, document
 from s3_sync.verification.patience import Patience, Stopped
 from s3_sync.verification.runner import Run
@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors='backslashreplace')
     patience = Patience()
     try:
+        _check_skip(arguments.skip)
         with patience.signals():
             return _verify_all(arguments, targets(arguments), patience)
     except UsageError as error:
@@ -70,6 +71,14 @@ def verify(target: Target, output: Output, arguments: Namespace, *, patience: Pa
         verdict.interrupted = patience.stopped.name
     output.ends(verdict)
     return verdict
+
+
+def _check_skip(words: str) -> None:
+    modules = (common, reading, s3, s3_multipart, s3_probes, swift)
+    known = {value.name for module in modules for value in vars(module).values() if isinstance(value, Step)}
+    unknown = [word for word in words.split(',') if word and word not in known]
+    if unknown:
+        raise UsageError(f'argument --skip: no such step: {", ".join(unknown)}; there are: {", ".join(sorted(known))}')
 
 
 def _tidy(run: Run) -> list[str]:

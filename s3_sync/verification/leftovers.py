@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from s3_sync.clock import Clock
-from s3_sync.errors import ConnectionFailed, NotFound, ProviderError
+from s3_sync.errors import ConnectionFailed, NotFound, ProviderError, TemporaryError
 from s3_sync.verification.outcomes import not_done
 from s3_sync.verification.patience import OutOfTime, Patience, Stopped
 
 TIDY_SECONDS = 60.0
+TRIES = 3
+AGAIN_SECONDS = 0.5
 STOPPED_SECONDS = 9.0
 """The same after a signal: a supervisor kills after ten."""
 
@@ -87,6 +89,14 @@ class Leftovers:
     def _remove(self, item: Leftover, seconds: float) -> str:
         try:
             with self._patience.limit(seconds):
+                for _ in range(TRIES - 1):
+                    try:
+                        item.remove()
+                        return ''
+                    except TemporaryError as error:
+                        if not error.sent:
+                            raise
+                    self._clock.sleep(AGAIN_SECONDS)
                 item.remove()
         except NotFound:
             return ''

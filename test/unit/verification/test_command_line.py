@@ -60,6 +60,7 @@ def test_what_is_missing_for_keystone_v2(run: Run) -> None:
     ((*S3, '--password', SECRET, '--ca-file', '/does/not/exist'), 'argument --ca-file: /does/not/exist'),
     (('--protocol', 'ftp'), 'invalid choice'),
     ((*S3, '--password', SECRET, '--timeout', '0'), '--timeout'),
+    ((*S3, '--password', SECRET, '--skip', 'put,multpart'), 'no such step: multpart'),
 ])
 def test_usage_errors_are_exit_2_and_say_what(run: Run, words: tuple[str, ...], said: str) -> None:
     assert said in '\n'.join(usage(run, *words))
@@ -235,6 +236,14 @@ def test_application_credentials_take_the_place_of_user_and_project() -> None:
     target, = targets(arguments, {})
     remote = target.mapping.remote
     assert remote.application_credential_secret is not None and remote.secret is None
+
+
+def test_the_flags_of_keystone_v2_and_of_another_account_reach_the_provider() -> None:
+    target, = targets(make_parser().parse_args([
+        *SWIFT, '--auth-type', 'keystone_v2', '--tenant-name', 'tenant', '--account', 'AUTH_other',
+        '--bucket', 'b']), {})
+    remote = target.mapping.remote
+    assert (remote.auth_type, remote.tenant_name, remote.remote_account) == ('keystone_v2', 'tenant', 'AUTH_other')
 
 
 def test_amazon_needs_no_endpoint() -> None:

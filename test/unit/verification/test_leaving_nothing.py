@@ -122,6 +122,18 @@ def test_one_that_cannot_be_removed_is_named_and_does_not_hold_up_others(leftove
     assert removed == ['first']
 
 
+def test_a_removal_is_tried_again_when_that_may_help(leftovers: Leftovers) -> None:
+    tries: list[int] = []
+
+    def remove() -> None:
+        tries.append(1)
+        if len(tries) < 3:
+            raise TemporaryError('503', status=503)
+    with leftovers.made('it', remove):
+        pass
+    assert leftovers.clear() == [] and len(tries) == 3
+
+
 def test_a_removal_that_hangs_is_given_up(patience: Patience) -> None:
     leftovers = Leftovers(patience, SystemClock(), seconds=0.05)
     with leftovers.made('it', forever):
