@@ -14,6 +14,7 @@ from s3_sync.config.mapping import Mapping as MappingConfig
 from s3_sync.errors import BucketNotFound, LimitExceeded, NotFound, Unproven, Unsupported
 from s3_sync.large_objects.etags import Relation
 from s3_sync.large_objects.model import LargeSource
+from s3_sync.large_objects.parts import LIMITS, PartLimits
 from s3_sync.metrics import Metrics
 from s3_sync.providers.s3 import settings
 from s3_sync.providers.s3.batch import Deleter
@@ -38,8 +39,12 @@ class SyncS3(BaseSync):
     """See BaseSync for the promises. ``mapping`` names one container, never ``/*``."""
 
     def __init__(self, mapping: MappingConfig, *, max_connections: int = 10, clock: Clock | None = None,
-                 metrics: Metrics | None = None, client: Client | None = None) -> None:
-        """``client`` is shared between providers of one remote by the factory, which then closes it."""
+                 metrics: Metrics | None = None, client: Client | None = None,
+                 part_limits: PartLimits = LIMITS) -> None:
+        """``client`` is shared between providers of one remote by the factory, which then closes it.
+
+        ``part_limits``: how large objects are cut; those of Amazon, which all stores that speak S3 have.
+        """
         if '/' in mapping.container:
             raise ValueError(f'a provider is for one container, not {mapping.container!r}')
         clock = clock or SystemClock()
@@ -56,7 +61,7 @@ class SyncS3(BaseSync):
         self._listing = Listing(self._client, self._scheme)
         self._deleter = Deleter(self._client, self._objects)
         self._large = LargeObjects(self._client, self._objects, self._sides, self._listing, self._scheme, self._store,
-                                   bucket=self._bucket, place=self._place, side=self._side)
+                                   bucket=self._bucket, place=self._place, side=self._side, limits=part_limits)
         self._door = ShuntDoor(self, self._objects, self._sides, clock, place=self._place, side=self._side)
         known = settings.conditional_put(mapping, self._endpoint)
         self.needs_probe = known is None

@@ -84,12 +84,13 @@ class Transport:
         self._proxies = {k: Proxy.parse(v) for k, v in getproxies_environment().items() if k in ('http', 'https')}
 
     def send(self, origin: Origin, method: str, target: str, headers: dict[str, str], body: Body | None, *,
-             timeout: float, bounded: bool = True) -> Response:
+             timeout: float, bounded: bool = True, fresh: bool = False) -> Response:
         """One request; the answer's body is still unread.
 
         ``target`` is path and query as sent, ``headers`` without Host's framing
         headers. A kept-alive connection that was closed before any byte of the
-        answer is replaced once. ``bounded`` False takes no place of the pool: for
+        answer is replaced once; ``fresh`` takes no such connection, for what must
+        not be sent twice. ``bounded`` False takes no place of the pool: for
         the small read that a caller needs while it holds a connection.
         """
         proxy = self._proxy(origin) if origin.scheme == 'http' else None
@@ -100,7 +101,7 @@ class Transport:
         if bounded:
             self._take_slot()
         try:
-            if (conn := self._kept(origin)) is not None:
+            if not fresh and (conn := self._kept(origin)) is not None:
                 with contextlib.suppress(NoAnswer):
                     return self._exchange(conn, origin, request, timeout, bounded)
                 if body is not None:

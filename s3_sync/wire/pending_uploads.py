@@ -31,6 +31,8 @@ class PendingUpload:
     """'' while the store has not answered yet: there may be an upload, or none."""
     newest: str = ''
     """Newest time of that version, as text; '' when it has none."""
+    others: tuple[str, ...] | None = None
+    """Ids of the uploads that the key had before, so somebody else's. None: the store did not tell."""
 
     @property
     def time(self) -> Timestamp:
@@ -44,10 +46,11 @@ class PendingUpload:
         """None when that is no note of ours."""
         try:
             document = json.loads(data)
-            pending = cls(**document)
-        except (TypeError, ValueError):
+            others = document.pop('others')
+            pending = cls(**document, others=None if others is None else tuple(others))
+        except (AttributeError, KeyError, TypeError, ValueError):
             return None
-        texts = (pending.name, pending.version, pending.upload_id, pending.newest)
+        texts = (pending.name, pending.version, pending.upload_id, pending.newest, *(pending.others or ()))
         return pending if all(isinstance(text, str) for text in texts) else None
 
 

@@ -52,6 +52,8 @@ class Call:
     body: Body | None = None
     timeout: float | None = None
     bounded: bool = True
+    fresh: bool = False
+    """Over a new connection: what may have arrived is then never sent again unasked."""
     payload: str = ''
     """``x-amz-content-sha256`` of a body that is framed (``STREAMING-...``); '' for an ordinary one."""
 
@@ -149,7 +151,7 @@ class Client:
             payload=call.payload or self._payload(call.body), bucket_path=address.bucket_path + rest)
         response = self._transport.send(
             origin, call.method, f'{path}?{query}' if query else path, headers, call.body,
-            timeout=call.timeout or self._patience(call.method), bounded=call.bounded)
+            timeout=call.timeout or self._patience(call.method), bounded=call.bounded, fresh=call.fresh)
         self.server, self.answered = response.headers.get('server', ''), True
         return response
 

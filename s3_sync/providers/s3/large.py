@@ -14,7 +14,7 @@ from s3_sync.errors import LimitExceeded, NotFound, Unproven
 from s3_sync.large_objects.bodies import PartReader, WholeBody
 from s3_sync.large_objects.etags import Relation, multipart_etag, relation_to
 from s3_sync.large_objects.model import LargeSource, Layout
-from s3_sync.large_objects.parts import Part, Uncuttable, plan_parts, sequences
+from s3_sync.large_objects.parts import Part, PartLimits, Uncuttable, plan_parts, sequences
 from s3_sync.providers.retry import retried
 from s3_sync.providers.s3.client import Client
 from s3_sync.providers.s3.large_copy import LargeCopies
@@ -24,7 +24,7 @@ from s3_sync.providers.s3.manifests import Manifests, recorded_etag
 from s3_sync.providers.s3.multipart import Multipart, StoredPart
 from s3_sync.providers.s3.objects import DEFAULT_TYPE, MAX_COPY_BYTES, Objects, Place
 from s3_sync.providers.s3.pending import PendingUploads, Upload
-from s3_sync.providers.s3.settings import PART_LIMITS, StoreSettings
+from s3_sync.providers.s3.settings import StoreSettings
 from s3_sync.providers.s3.side_objects import SideObjects
 from s3_sync.streams import Body, BytesBody
 from s3_sync.types import Condition, ObjectMeta, PutResult
@@ -33,8 +33,8 @@ from s3_sync.wire.pending_uploads import PendingUpload, version_digest
 from s3_sync.wire.s3_headers import DLO_MARK, SLO_MARK, MetadataPlan, is_multipart
 from s3_sync.wire.swift_headers import DLO_ETAG_KEY, SLO_ETAG_KEY
 
-CONTROL_REQUESTS = 7
-"""Beside the parts: a look for unfinished uploads, a note written twice and removed, begin, complete, manifest."""
+CONTROL_REQUESTS = 8
+"""Beside the parts: two looks for unfinished uploads, a note written twice and removed, begin, complete, manifest."""
 
 
 class LargeObjects:
@@ -42,7 +42,7 @@ class LargeObjects:
 
     def __init__(self, client: Client, objects: Objects, sides: SideObjects, listing: Listing, scheme: KeyScheme,
                  store: StoreSettings, *, bucket: str, place: Callable[[str], Place],
-                 side: Callable[[str], Place]) -> None:
+                 side: Callable[[str], Place], limits: PartLimits) -> None:
         self._client = client
         self._objects = objects
         self._sides = sides
@@ -51,12 +51,13 @@ class LargeObjects:
         self._bucket = bucket
         self._place = place
         self._side = side
+        self._limits = limits
         self._google = client.endpoint.flavour == 'google'
         self.manifests = Manifests(objects, client.clock)
         self._pending = PendingUploads(objects, listing, scheme, bucket, place=place, tidy=self._tidy,
                                        clock=client.clock)
         self._uploads = LargeUploads(client, objects, self._pending, opaque=store.kms)
-        self._copies = LargeCopies(client, objects, self._pending, opaque=store.kms, limits=PART_LIMITS)
+        self._copies = LargeCopies(client, objects, self._pending, opaque=store.kms, limits=limits)
 
     # -- what is written ----------------------------------------------------------------
 
@@ -71,7 +72,7 @@ class LargeObjects:
     def parts(self, layout: Layout) -> tuple[Part, ...]:
         """How the object is cut. LimitExceeded when that cannot be done."""
         try:
-            return plan_parts(layout.pieces, PART_LIMITS)
+            return plan_parts(layout.pieces, self._limits)
         except Uncuttable as error:
             raise LimitExceeded(str(error), reason='too-large') from error
 
@@ -87,11 +88,6 @@ class LargeObjects:
             result = self._put(large, meta, plan, headers, condition)
         else:
             result = self._put_parts(large, meta, plan, headers, condition)
-        manifest = self._manifest(meta.name)
-        if layout.manifest:
-            self.manifests.write(manifest, layout, result.etag)
-        else:
-            self.manifests.remove(manifest)
         return PutResult(result.etag, result.requests + 1)
 
     def ensure_manifest(self, large: LargeSource, meta: ObjectMeta) -> bool:
@@ -159,7 +155,7 @@ class LargeObjects:
         if layout.manifest:
             found = self.manifests.find(self._manifest(remote.name), layout)
             if found is None:
-                raise Unproven(f'{remote.name!r}: its manifest is not at the remote')
+                raise Unproven(f'{remote.name!r}: its manifest is not at the remote', reason='manifest')
             recorded = recorded_etag(found, layout)
         known = {recorded, written.etag if written is not None else ''} - {''}
         if remote.etag not in known and not self._computed(large, remote):
@@ -194,10 +190,12 @@ class LargeObjects:
             self._objects.check(place, condition)
         try:
             with self._sides.around_put(self._side(meta.name), plan.side):
-                return retried(lambda: self._objects.put(place, body, headers, condition=condition),
-                               clock=self._client.clock, body=body)
+                result = retried(lambda: self._objects.put(place, body, headers, condition=condition),
+                                 clock=self._client.clock, body=body)
         finally:
             body.close()
+        self._put_manifest(meta.name, large.layout, result.etag)
+        return result
 
     def _put_parts(self, large: LargeSource, meta: ObjectMeta, plan: MetadataPlan, headers: Mapping[str, str],
                    condition: Condition) -> PutResult:
@@ -208,10 +206,19 @@ class LargeObjects:
         def complete(upload: Upload, stored: Sequence[StoredPart], expected: str) -> str:
             completion.check(upload.place)  # before the side object is touched
             with self._sides.around_put(self._side(meta.name), plan.side):
-                return completion(upload, stored, expected)
+                etag = completion(upload, stored, expected)
+            self._put_manifest(meta.name, large.layout, etag)
+            return etag
         wanted = self._wanted(meta, headers, large.layout.etag, parts)
         etag = self._uploads.send(multipart, large, parts, wanted, headers, complete)
         return PutResult(etag, multipart.requests)
+
+    def _put_manifest(self, name: str, layout: Layout, etag: str) -> None:
+        """Of the version that has just come, with this ETag."""
+        if layout.manifest:
+            self.manifests.write(self._manifest(name), layout, etag)
+        else:
+            self.manifests.remove(self._manifest(name))
 
     def _wanted(self, meta: ObjectMeta, headers: Mapping[str, str], content: str,
                 parts: Sequence[Part]) -> PendingUpload:

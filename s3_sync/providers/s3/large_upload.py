@@ -57,7 +57,10 @@ class LargeUploads:
 
     def send(self, multipart: Multipart, large: LargeSource, parts: Sequence[Part], wanted: PendingUpload,
              headers: Mapping[str, str], complete: Callable[[Upload, Sequence[StoredPart], str], str]) -> str:
-        """All parts, then ``complete(upload, parts, expected ETag)``, which gives the ETag of the object."""
+        """All parts, then ``complete(upload, parts, expected ETag)``, which gives the ETag of the object.
+
+        What has to stand beside the object is made by ``complete`` too: the note is there until that is done.
+        """
         upload = self._pending.begin(multipart, wanted, headers)
         try:
             sent = PartSender(self._client, multipart, upload, large, opaque=self._opaque).send(parts)

@@ -46,7 +46,7 @@ class Multipart:
 
     def create(self, place: Place, headers: Mapping[str, str]) -> str:
         """Begin an upload; its metadata and settings are final. The upload's id."""
-        root = self._ask(Call('POST', place.bucket, place.key, query={'uploads': ''}, headers=headers))
+        root = self._ask(Call('POST', place.bucket, place.key, query={'uploads': ''}, headers=headers, fresh=True))
         upload_id = root.findtext('UploadId') or ''
         if not upload_id:
             raise TemporaryError(f'{place.key}: the store began an upload without an id', reason='malformed-answer')

@@ -8,12 +8,12 @@ ours are somebody else's and are never touched.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from secrets import token_hex
 
 from s3_sync.clock import Clock
-from s3_sync.errors import BucketNotFound, ConnectionFailed, NotConnected, NotFound, ProviderError
+from s3_sync.errors import BucketNotFound, ConnectionFailed, NotConnected, NotFound, ProviderError, Unsupported
 from s3_sync.providers.retry import retried
 from s3_sync.providers.s3.listing import Listing
 from s3_sync.providers.s3.multipart import Multipart, StoredPart
@@ -79,6 +79,7 @@ class PendingUploads:
                     self._end(multipart, note.place, note.pending)
         place = self._place(wanted.name)
         note_place = Place(self._bucket, self._scheme.upload_key(wanted.name, token_hex(8)))
+        wanted = replace(wanted, others=self._others(multipart, place))
         self._write(multipart, note_place, wanted)
         upload_id = self._create(multipart, place, headers)
         self._write(multipart, note_place, replace(wanted, upload_id=upload_id))
@@ -130,20 +131,24 @@ class PendingUploads:
             if any(part.stored > before for part in parts or ()):
                 return 0
             uploads += [pending.upload_id] if parts is not None else []
-        elif pending.version:
-            uploads += self._begun_unnoted(multipart, place, note)
+        elif pending.others is not None:
+            uploads += self._begun_unnoted(multipart, place, note, pending.others)
         for upload_id in uploads:
             multipart.abort(place, upload_id)
         self._tidy(pending.name)
         self._objects.delete(note.place)
         return len(uploads)
 
-    def _begun_unnoted(self, multipart: Multipart, place: Place, note: _Note) -> Iterator[str]:
-        """Uploads of this key that were begun right after ``note``, and that no other note claims."""
-        claimed = {other.pending.upload_id for other in self._notes(multipart, note.pending.name)}
-        for upload in multipart.uploads(place):
-            since = upload.begun - note.written
-            if upload.upload_id not in claimed and -2 * DATE_GRAIN_SECONDS <= since <= CREATE_SECONDS:
+    def _begun_unnoted(self, multipart: Multipart, place: Place, note: _Note, others: Sequence[str]) -> Iterator[str]:
+        """The uploads of this key whose ids never reached us.
+
+        They were not there before ``note``, were begun right after it, no other
+        note claims them, and, as nobody knew them, they have no parts.
+        """
+        known = {*others, *(other.pending.upload_id for other in self._notes(multipart, note.pending.name))}
+        for upload in list(multipart.uploads(place)):
+            if (upload.upload_id not in known and upload.begun - note.written <= CREATE_SECONDS
+                    and self._parts(multipart, place, upload.upload_id) == []):
                 yield upload.upload_id
 
     # -- requests -----------------------------------------------------------------------
@@ -167,6 +172,13 @@ class PendingUploads:
     def _write(self, multipart: Multipart, place: Place, pending: PendingUpload) -> None:
         multipart.requests += 1
         retried(lambda: self._objects.put(place, BytesBody(pending.to_bytes()), JSON), clock=self._clock)
+
+    def _others(self, multipart: Multipart, place: Place) -> tuple[str, ...] | None:
+        try:
+            return tuple(upload.upload_id for upload in
+                         retried(lambda: list(multipart.uploads(place)), clock=self._clock))
+        except Unsupported:
+            return None
 
     def _create(self, multipart: Multipart, place: Place, headers: Mapping[str, str]) -> str:
         """Not sent again once it may have arrived: two would have been begun, and the note names one."""

@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 from s3_sync.base_sync import Capabilities
 from s3_sync.clock import Clock
 from s3_sync.config.mapping import Mapping
-from s3_sync.large_objects.parts import PartLimits
 from s3_sync.providers.s3.client import Client
 from s3_sync.providers.s3.credentials import ChainCredentials, CredentialSource, FixedCredentials
 from s3_sync.providers.s3.endpoint import Endpoint
@@ -17,8 +16,6 @@ from s3_sync.providers.s3.signing import Credentials
 from s3_sync.providers.transport import Transport
 from s3_sync.wire.s3_headers import AMAZON_LIMITS, CAREFUL_LIMITS, MetadataLimits
 
-PART_LIMITS = PartLimits()
-"""Of Amazon, and of every store that speaks S3: 10,000 parts of 5 MiB to 5 GiB, the last of any size."""
 KEYS_PER_BATCH = 1000
 NAMES_PER_BATCH = KEYS_PER_BATCH // 3
 """Object, manifest and side object of each name are deleted together."""
