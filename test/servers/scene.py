@@ -26,8 +26,8 @@ class Scene:
         self.proxy = self._stack.enter_context(FaultProxy(s3.url))
         self.local: Connection = swift.client(retries=3)
         self._stack.callback(self.local.close)
-        self._client: Any = s3.client()
-        self._stack.callback(self._client.close)
+        self.client: Any = s3.client()
+        self._stack.callback(self.client.close)
         self.local.put_container(container)
 
     def __enter__(self) -> Scene:
@@ -39,7 +39,7 @@ class Scene:
     @property
     def server(self) -> str:
         """What the store calls itself in its answers."""
-        return str(self._client.list_buckets()['ResponseMetadata']['HTTPHeaders']['server'])
+        return str(self.client.list_buckets()['ResponseMetadata']['HTTPHeaders']['server'])
 
     # -- the daemon -------------------------------------------------------------------------
 
@@ -63,24 +63,24 @@ class Scene:
             self.local.delete_object(self.container, name)
 
     def remote_names(self) -> set[str]:
-        pages = self._client.get_paginator('list_objects_v2').paginate(Bucket=self.bucket, Prefix=self.scheme.prefix)
+        pages = self.client.get_paginator('list_objects_v2').paginate(Bucket=self.bucket, Prefix=self.scheme.prefix)
         return {entry['Key'].removeprefix(self.scheme.prefix) for page in pages for entry in page.get('Contents', [])}
 
     def remote_keys(self) -> set[str]:
         """Every key of the bucket, ours beside the objects included."""
-        pages = self._client.get_paginator('list_objects_v2').paginate(Bucket=self.bucket)
+        pages = self.client.get_paginator('list_objects_v2').paginate(Bucket=self.bucket)
         return {entry['Key'] for page in pages for entry in page.get('Contents', [])}
 
     def remote_get(self, name: str) -> bytes:
-        return bytes(self._client.get_object(Bucket=self.bucket, Key=self.scheme.key(name))['Body'].read())
+        return bytes(self.client.get_object(Bucket=self.bucket, Key=self.scheme.key(name))['Body'].read())
 
     def remote_head(self, name: str) -> Any:
-        return self._client.head_object(Bucket=self.bucket, Key=self.scheme.key(name))
+        return self.client.head_object(Bucket=self.bucket, Key=self.scheme.key(name))
 
     def delete_keys(self, *keys: str) -> None:
         """At the remote, behind the daemon's back."""
         for key in keys:
-            self._client.delete_object(Bucket=self.bucket, Key=key)
+            self.client.delete_object(Bucket=self.bucket, Key=key)
 
     def arrived(self, wanted: set[str]) -> None:
         """Wait until the remote holds exactly these names."""
@@ -102,6 +102,22 @@ class Scene:
         """PUTs of objects' data, whatever became of them."""
         return [r for r in self.proxy.requests if r.method == 'PUT' and f'/{self.scheme.prefix}' in r.path
                 and 'x-amz-copy-source' not in r.headers]
+
+    @property
+    def part_puts(self) -> list[Request]:
+        """PUTs of parts of multipart uploads, whatever became of them."""
+        return [r for r in self.proxy.requests if r.method == 'PUT' and 'partNumber=' in r.path
+                and 'x-amz-copy-source' not in r.headers]
+
+    @property
+    def stored_parts(self) -> set[int]:
+        """Numbers of the parts that the store took."""
+        return {int(r.path.partition('partNumber=')[2].partition('&')[0]) for r in self.part_puts if r.status == 200}
+
+    @property
+    def bytes_sent(self) -> int:
+        """Of all request bodies that said how long they were."""
+        return sum(int(r.headers.get('content-length', 0)) for r in self.proxy.requests)
 
     @property
     def stored(self) -> Counter[str]:

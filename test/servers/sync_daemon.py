@@ -100,8 +100,13 @@ class SyncDaemon:
     def said(self) -> str:
         return self.log.read_text()
 
+    def status(self) -> str:
+        """What ``1space status`` prints."""
+        return subprocess.run([sys.executable, '-m', 's3_sync.command', 'status', '--config', str(self.config_file)],
+                              stdout=subprocess.PIPE, timeout=60, check=True).stdout.decode()
+
     def ledger(self) -> Ledger:
-        """For reading; close it."""
+        """For reading, and for an operator's changes; close it."""
         return Ledger.open(str(self.status_dir), owner=False)
 
     def failures(self) -> dict[str, tuple[str, str]]:
