@@ -72,10 +72,31 @@ class Peer:
 
 def peers_of(mapping: Mapping, mappings: Iterable[Mapping], provider: Callable[[Mapping], BaseSync]) -> list[Peer]:
     """The other ones among ``mappings`` that take from the same container; ``mapping`` has a concrete one."""
-    others = [other.for_container(mapping.container) for other in mappings
-              if other.account == mapping.account and (other.all_containers or other.container == mapping.container)]
+    others = takers(mapping.account, mapping.container, mappings)
     return [Peer(other.name, Selector(other), provider(other)) for other in others
             if other.generation != mapping.generation]
+
+
+def takers(account: str, container: str, mappings: Iterable[Mapping]) -> list[Mapping]:
+    """Those that take from this container, each with it as its concrete one."""
+    return [mapping.for_container(container) for mapping in mappings
+            if mapping.account == account and (mapping.all_containers or mapping.container == container)]
+
+
+def peers_lack(peers: Iterable[Peer], version: Version, now: float) -> Outcome | None:
+    """The wait for a destination that selects this object and does not show that it has it; None: all do."""
+    for peer in peers:
+        unfit = (peer.selector.before_read(version.row, now)
+                 or peer.selector.after_read(version.row, version.meta, now))
+        if unfit is not None:
+            if unfit.kind == 'deferred':
+                return Outcome('deferred', 'awaits-copy', f'for {peer.name}', due=unfit.due)
+            continue
+        try:
+            peer.provider.prove(version.meta, large=version.large)
+        except (Unproven, NotFound) as error:
+            return Outcome('deferred', 'awaits-copy', f'for {peer.name}: {error}', due=now + DEFER_SECONDS)
+    return None
 
 
 class Archiver:
@@ -106,7 +127,7 @@ class Archiver:
                 return Outcome('same', 'remote-newer')
         else:
             self._provider.prove(version.meta, large=version.large, written=brought.written)
-        waits = self._peers_lack(version, now)
+        waits = peers_lack(self._peers, version, now)
         if waits is not None:
             return waits
         removals = () if cleared else self._removals(version, now)
@@ -136,21 +157,6 @@ class Archiver:
         relation = (content_relation(version.meta, remote) if version.large is None
                     else self._provider.relation(version.large, remote))
         return relation == 'same'
-
-    def _peers_lack(self, version: Version, now: float) -> Outcome | None:
-        """The wait for a destination that selects this object and does not show that it has it; None: all do."""
-        for peer in self._peers:
-            unfit = (peer.selector.before_read(version.row, now)
-                     or peer.selector.after_read(version.row, version.meta, now))
-            if unfit is not None:
-                if unfit.kind == 'deferred':
-                    return Outcome('deferred', 'awaits-copy', f'for {peer.name}', due=unfit.due)
-                continue
-            try:
-                peer.provider.prove(version.meta, large=version.large)
-            except (Unproven, NotFound) as error:
-                return Outcome('deferred', 'awaits-copy', f'for {peer.name}: {error}', due=now + DEFER_SECONDS)
-        return None
 
     def _removals(self, version: Version, now: float) -> tuple[Removal, ...]:
         """What has to wait in the ledger: objects that may be segments, and the segments of a manifest that goes."""
