@@ -11,9 +11,10 @@ from s3_sync.concurrency import GreenPool
 from s3_sync.config import Mapping as SyncMapping
 from s3_sync.engine.segments import Decided, SegmentRemover, Verdict, remove_segments
 from s3_sync.engine.sweep import unreferenced
+from s3_sync.engine.takers import Takers
 from s3_sync.errors import AccountUnreadable
 from s3_sync.local.account import LocalAccount
-from s3_sync.local.proxy_client import ProxyClient
+from s3_sync.local.chain import ChainSource
 from s3_sync.provider_factory import ProviderCache
 from s3_sync.types import Removal
 
@@ -22,13 +23,14 @@ class Errands:
     """Of one worker process. Each method answers through ``send``, whatever happens."""
 
     def __init__(self, mappings: Mapping[str, SyncMapping], providers: ProviderCache, remover: SegmentRemover,
-                 proxy: ProxyClient, *, at_once: int, send: Callable[[Answer], None], clock: Clock,
+                 source: ChainSource, *, at_once: int, send: Callable[[Answer], None], clock: Clock,
                  logger: logging.Logger) -> None:
         """``at_once``: manifests that a sweep reads at the same time."""
         self._mappings = mappings
         self._providers = providers
         self._remover = remover
-        self._proxy = proxy
+        self._proxy = source.proxy_client
+        self._takers = Takers(mappings, providers.get, source, source.proxy_client, clock=clock)
         self._at_once = at_once
         self._send = send
         self._clock = clock
@@ -63,6 +65,7 @@ class Errands:
         self._send(SegmentsDecided(message.token, decisions))
 
     def _remove(self, account: str, restore_days: float, removal: Removal) -> Verdict:
+        self._takers.check(account, removal)
         row = removal.row
         return self._remover.remove_segment(account, removal.container, row.name, row.etag, row.size,
                                             restore_days=restore_days)

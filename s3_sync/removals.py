@@ -45,7 +45,7 @@ MOST_IN_A_ROW = 20
 """Sweeps that find something after one pass; manifests lie at most ten deep in one another."""
 FRESH_SECONDS = 900.0
 """How long a sweep's finding counts."""
-HARMLESS = frozenset({'due', 'not-due', 'referenced', 'restored'})
+HARMLESS = frozenset({'due', 'not-due', 'referenced', 'restored', 'awaits-copy'})
 """Reasons to wait that are nobody's trouble."""
 
 Name = tuple[str, str]

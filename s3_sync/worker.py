@@ -160,7 +160,7 @@ class Worker:
             limiters={label: SharedLimiter.attach(fd) for label, fd in message.limiters.items()},
             conditional_put=message.conditional_put, max_connections=settings.workers)
         self._mappings = {m.generation: m for m in settings.containers}
-        self._errands = Errands(self._mappings, self._providers, self._remover, self._source.proxy_client,
+        self._errands = Errands(self._mappings, self._providers, self._remover, self._source,
                                 at_once=settings.workers, send=self.send, clock=self._clock, logger=self._logger)
         for _ in range(settings.workers):
             spawn(self._work_forever)

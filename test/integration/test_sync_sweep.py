@@ -2,6 +2,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,11 +16,13 @@ from container_crawler.rows import Row
 from container_crawler.swift_dir import load_swift_dir
 from s3_sync.config import load
 from s3_sync.ledger import Ledger, RemovalTotals
+from s3_sync.ledger.ledger import FILE_NAME
 from s3_sync.trial.s3_endpoint import S3Endpoint
 from s3_sync.trial.swift_cluster import SwiftCluster
 from s3_sync.types import Removal
 from s3_sync.wire.keys import KeyScheme
 from test.servers.large_objects import md5, names, put_manifest
+from test.servers.scene import worker_pids
 from test.servers.sync_daemon import SyncDaemon, eventually, s3_mapping
 
 OWNER_ETAG = md5(b'owner')
@@ -60,8 +65,12 @@ class Stage:
             self.put(name, data, container)
         with self.ledger() as ledger:
             ledger.add_removals(self.generation, 'AUTH_test', [
-                Removal(container or self.segments, Row(0, name, '', len(data), '', md5(data), False, 0), due, True,
-                        f'{self.container}/{owner}', OWNER_ETAG) for name in segments])
+                self.removal(name, data, owner, container, due) for name in segments])
+
+    def removal(self, name: str, data: bytes = b'segment', owner: str = 'owner', container: str = '',
+                due: float = 0.0) -> Removal:
+        row = Row(0, name, '', len(data), '', md5(data), False, 0)
+        return Removal(container or self.segments, row, due, True, f'{self.container}/{owner}', OWNER_ETAG)
 
     def ledger(self) -> Ledger:
         return Ledger.open(str(self.daemon.status_dir))
@@ -86,7 +95,7 @@ class Stage:
         return names(self.client, container or self.segments)
 
     def reasons(self) -> dict[str, int]:
-        with self.ledger() as ledger:
+        with Ledger.open(str(self.daemon.status_dir), owner=False) as ledger:
             return {r.reason: r.count for r in ledger.removal_reasons(self.generation)}
 
 
@@ -228,6 +237,40 @@ def test_a_paused_mapping_and_one_that_no_longer_archives_remove_nothing(stage: 
     stage.daemon.configure([stage.mapping])
     stage.daemon.once()
     assert stage.left() == set()
+
+
+def test_a_segment_waits_for_the_copies_of_other_mappings_that_take_it_as_an_object(
+        stage: Stage, s3: S3Endpoint, fresh_name: Callable[[str], str]) -> None:
+    stage.waits('wanted', 'not-wanted')
+    other = s3_mapping(s3, stage.segments, s3.make_bucket(fresh_name('other')), name='other', custom_prefix='',
+                       exclude_pattern='not-', copy_after=3600)
+    stage.daemon.configure([stage.mapping, other])
+    said = stage.daemon.once()
+    assert stage.left() == {'wanted'}, said
+    assert stage.reasons() == {'awaits-copy': 1}
+    stage.waits('copied')
+    stage.daemon.configure([stage.mapping, {**other, 'copy_after': 0}])
+    said = stage.daemon.once()
+    assert stage.left() == {'wanted'}, said
+    assert {o['Key'] for o in stage.remote.list_objects_v2(Bucket=other['aws_bucket'])['Contents']} == {
+        'wanted', 'copied'}
+    assert stage.reasons() == {'awaits-copy': 1}, 'its next look is an hour away'
+
+
+def test_a_worker_killed_in_a_sweep_is_replaced_and_the_sweep_is_made(stage: Stage) -> None:
+    stage.daemon.start()
+    worker, = eventually(lambda: (stage.daemon.status_dir / FILE_NAME).exists() and worker_pids(stage.daemon),
+                         'the worker')
+    os.kill(worker, signal.SIGSTOP)
+    with Ledger.open(str(stage.daemon.status_dir), owner=False) as ledger:
+        stage.put('free')
+        ledger.add_removals(stage.generation, 'AUTH_test', [stage.removal('free')])
+    time.sleep(2)
+    assert stage.left() == {'free'}
+    os.kill(worker, signal.SIGKILL)
+    eventually(lambda: stage.left() == set(), 'the segment gone')
+    eventually(lambda: stage.reasons() == {}, 'its entry gone')
+    assert stage.daemon.stop() == 0
 
 
 def test_the_running_daemon_sweeps_again_when_a_manifest_is_gone(stage: Stage) -> None:
