@@ -202,7 +202,7 @@ class SyncSwift(BaseSync):
             self.create_container()
             body.rewind()
             result = replace(self.put_object(meta.name, body, copy, condition=condition), requests=3)
-        self._large.after_put(meta.name)
+        self._large.after(meta.name)
         return result
 
     def check_upload(self, meta: ObjectMeta, size: int) -> None:
@@ -244,7 +244,7 @@ class SyncSwift(BaseSync):
 
     def ensure_manifest(self, large: LargeSource, meta: ObjectMeta) -> bool:
         """The manifest is the object. What an earlier version has left behind may still have to go."""
-        self._large.finish(meta.name)
+        self._large.after(meta.name)
         return False
 
     def relation(self, large: LargeSource, remote: ObjectMeta) -> Relation:

@@ -670,6 +670,24 @@ def test_what_an_overwrite_could_not_clean_up_goes_at_the_next_visit_and_nothing
     assert remote.read('o') == newer.data
 
 
+def test_what_another_node_has_just_brought_back_keeps_its_segments(remote: Remote_) -> None:
+    provider, client = remote.provider()
+    other, _ = remote.provider()
+    send(provider, film())
+    deleted: list[bool] = []
+
+    def bring_back(call: Call) -> None:
+        if deleted == [True]:
+            deleted.append(False)
+            send(other, film(), condition=ABSENT)
+        if call.method == 'DELETE' and call.key == 'o':
+            deleted.append(True)
+    client.before = bring_back
+    provider.delete_object('o')
+    assert deleted == [True, False]
+    assert remote.read('o') == film().data
+
+
 def test_a_missing_segment_is_told_and_the_manifest_is_not_written(remote: Remote_) -> None:
     provider, client = remote.provider()
     old = film()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from s3_sync.config import Mapping as MappingConfig
-from s3_sync.errors import LimitExceeded, NotFound, ProviderError, TemporaryError, Unproven
+from s3_sync.errors import LimitExceeded, NotFound, ProviderError, TemporaryError, Unproven, Unsupported
 from s3_sync.large_objects.etags import Relation, relation_to
 from s3_sync.large_objects.manifest import put_manifest, without_empty
 from s3_sync.large_objects.model import LargeSource, Layout, Segment
@@ -66,7 +66,7 @@ class LargeObjects:
 
     def before_put(self, key: str) -> None:
         """An ordinary object is about to replace whatever ``key`` is now."""
-        if self._kinds.get(key):
+        if self._kinds.pop(key, None):
             self._owe(key)
 
     def before_delete(self, key: str) -> None:
@@ -80,20 +80,8 @@ class LargeObjects:
             self._owe(key)
 
     def after(self, key: str) -> None:
-        """What was announced has happened: nothing of the former version is left behind."""
+        """What was announced has happened, now or at an earlier try: nothing of the former version is left behind."""
         self._cleanup.pay(key)
-
-    def after_put(self, key: str) -> None:
-        """As ``after``: an ordinary object is ``key`` now."""
-        if self._kinds.pop(key, None) or key in self._cleanup:
-            self._cleanup.pay(key)
-
-    def finish(self, key: str) -> None:
-        """``key`` is as it should be; what an earlier try of ours could not clean up is still owed."""
-        if key not in self._cleanup:
-            return
-        stored = self._store.head(self._main(key))
-        self._cleanup.pay(key, self._cleanup.used(self._main(key), stored) if stored is not None else ())
 
     def _note(self, key: str, large: bool) -> None:
         if self._places.kept_names:
@@ -116,8 +104,10 @@ class LargeObjects:
             return False  # segments are rows there, and go with them
         now = self._store.clock.monotonic()
         if not self._segments_seen and now >= self._look_due:
+            found = self._has_segment_containers()
+            # Only now: others who ask meanwhile must not take the question for its answer.
             self._look_due = now + LOOK_SECONDS
-            self._segments_seen = self._has_segment_containers()
+            self._segments_seen = self._segments_seen or found
         return self._segments_seen
 
     def _has_segment_containers(self) -> bool:
@@ -141,6 +131,8 @@ class LargeObjects:
         meta = replace(meta, source_etag=meta.source_etag or layout.etag)
         limits = self._store.limits()
         limits.check(key, 0)
+        if not limits.knows_slo and not self._stays_dlo(layout):
+            raise Unsupported('the remote knows no static large objects')
         parts = self._cut(layout, limits)
         headers = self._headers(meta, self._own_keys(layout, parts))
         self._check_bucket()
@@ -150,13 +142,13 @@ class LargeObjects:
         self._segments_seen = True
         for attempt in range(ATTEMPTS):
             transfer = Transfer(large, self._claims(key, meta.delete_at))
-            if layout.kind == 'dlo' and not self._mapping.convert_dlo:
+            if self._stays_dlo(layout):
                 etag = self._send_dlo(transfer, key, headers, current, condition if not attempt else NO_CONDITION)
             else:
                 etag = self._send_slo(transfer, meta, headers, parts, condition if not attempt else NO_CONDITION)
             self._note(key, True)
             if transfer.claims.settled():
-                self._cleanup.pay(key, transfer.claims.used)
+                self._cleanup.pay(key, transfer.claims.used, layout.etag if self._stays_dlo(layout) else '')
                 return etag
         raise TemporaryError(f'{key!r}: its segments keep vanishing at the remote', reason='segments')
 
@@ -186,6 +178,11 @@ class LargeObjects:
         self._cleanup.owe_these(key, survey.surplus)
         return transfer.large.layout.etag
 
+    def _stays_dlo(self, layout: Layout) -> bool:
+        """Swift's DLOs do not resolve SLOs among their segments; an SLO does."""
+        return (layout.kind == 'dlo' and not self._mapping.convert_dlo
+                and all(segment.children is None for segment in layout.segments))
+
     def _own_keys(self, layout: Layout, parts: tuple[Part, ...] | None) -> dict[str, str]:
         if layout.kind == 'dlo':
             return {DLO_ETAG_KEY: layout.etag}
@@ -195,7 +192,7 @@ class LargeObjects:
 
     def _cut(self, layout: Layout, limits: Limits) -> tuple[Part, ...] | None:
         """How the object is cut and joined; None when its segments stay as they are."""
-        if layout.kind == 'dlo' and not self._mapping.convert_dlo:
+        if self._stays_dlo(layout):
             return None
         least = self._mapping.min_segment_size if self._mapping.convert_dlo else 0
         small = any(piece.length < least for piece in layout.pieces[:-1])

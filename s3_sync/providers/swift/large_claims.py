@@ -31,7 +31,8 @@ class Claims:
 
     def label(self, combined: str = '') -> Label:
         """For a new segment."""
-        return Label(self.owner, self.end, combined)
+        # One with a row of its own that came first here would have that row bring an earlier end.
+        return Label(self.owner or MANY_OWNERS * (self.end is not None), self.end, combined)
 
     def take(self, place: Place, stored: Stored) -> None:
         """Use what is there. Others who use it must be able to tell, and it must live long enough."""

@@ -36,9 +36,6 @@ class Cleanup:
         self._places = places
         self._debts: OrderedDict[str, dict[Place, None]] = OrderedDict()
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._debts
-
     def owe(self, key: str, stored: Stored) -> None:
         """``key``, which is ``stored`` now, is about to go or to be replaced: note what it is made of."""
         if self._places.kept_names:
@@ -55,16 +52,26 @@ class Cleanup:
         """As ``owe``, for segments that are known."""
         self._debts.setdefault(key, {}).update(dict.fromkeys(places))
 
-    def pay(self, key: str, keep: Collection[Place] = ()) -> None:
-        """The new state of ``key`` is visible: remove what it does not use, ``keep`` excepted."""
-        debts = self._debts.get(key)
-        if debts is None:
-            return
-        owner = self._places.owner(key)
-        doubtful = [place for place in at_once(lambda place: self._without_own(place, owner),
-                                               [place for place in debts if place not in keep]) if place is not None]
-        at_once(self._store.delete, self._unused(doubtful) if doubtful else ())
+    def pay(self, key: str, keep: Collection[Place] = (), digest: str = '') -> None:
+        """The new state of ``key`` is visible: remove what was owed, but nothing that this state, or ``keep``, uses.
+
+        ``digest`` of a DLO that we have just written, whose segments are just ``keep``.
+        """
+        left = [place for place in self._debts.get(key, ()) if place not in keep]
+        if left:
+            # Asked afresh: another node may have brought the object back, with the very same segments.
+            main = Place(self._places.bucket, key)
+            stored = self._store.head(main)
+            if stored is not None and not (digest and stored.digest == digest):
+                visible = set(self.used(main, stored))
+                left = [place for place in left if place not in visible]
+            self._remove(left, self._places.owner(key))
         self._debts.pop(key, None)
+
+    def _remove(self, places: Iterable[Place], owner: str) -> None:
+        doubtful = [place for place in at_once(lambda place: self._without_own(place, owner), places)
+                    if place is not None]
+        at_once(self._store.delete, self._unused(doubtful) if doubtful else ())
 
     def used(self, place: Place, stored: Stored) -> list[Place]:
         """All that the large object ``stored`` is made of, manifests before what they name."""

@@ -35,6 +35,7 @@ class Limits:
     max_container_name_length: int = 256
     max_manifest_segments: int = 1000
     max_manifest_size: int = 8 * 1024 ** 2
+    knows_slo: bool = True
 
     @classmethod
     def from_info(cls, document: bytes) -> Limits:
@@ -44,8 +45,9 @@ class Limits:
             told = {**info['swift'], **info.get('slo', {})}
         except (ValueError, TypeError, KeyError, AttributeError):
             return cls()
-        return cls(**{f.name: told[f.name] for f in fields(cls)
-                      if isinstance(told.get(f.name), int) and told[f.name] > 0})
+        return cls(knows_slo='slo' in info, **{
+            f.name: told[f.name] for f in fields(cls)
+            if f.name != 'knows_slo' and isinstance(told.get(f.name), int) and told[f.name] > 0})
 
     def check(self, name: str, size: int) -> None:
         """LimitExceeded when the target takes no such name or so many bytes."""

@@ -26,7 +26,7 @@ from s3_sync.providers.swift.metadata import HashedBody
 from s3_sync.providers.swift.places import Place, check_container
 from s3_sync.streams import Body, BytesBody
 from s3_sync.types import CONTENT_HEADERS, Condition
-from s3_sync.wire.swift_headers import COMBINED_ETAG_KEY, DATA_TIME_KEY, OWNER_KEY, USER_PREFIX
+from s3_sync.wire.swift_headers import COMBINED_ETAG_KEY, DATA_TIME_KEY, DLO_ETAG_KEY, OWNER_KEY, USER_PREFIX
 
 LOOK_AGAIN_BYTES = 1024 * 1024
 """While a segment of this size is on its way, somebody else may finish sending the same one."""
@@ -57,6 +57,11 @@ class Stored:
     @property
     def combined(self) -> str:
         return self.headers.get(USER_PREFIX + COMBINED_ETAG_KEY, '')
+
+    @property
+    def digest(self) -> str:
+        """What the source of a DLO's copy listed."""
+        return self.headers.get(USER_PREFIX + DLO_ETAG_KEY, '')
 
     @property
     def is_copy(self) -> bool:

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +32,7 @@ from s3_sync.errors import (
 from s3_sync.streams import BytesBody
 from s3_sync.sync_swift import SyncSwift
 from s3_sync.types import ABSENT, Condition, ObjectMeta, ShuntRequest
+from test.fakes.large_source import MemoryLargeSource, segment
 from test.fakes.scripted_swift import Reply, Script, ScriptedSwift, Seen
 from test.unit.contract.provider_contract import described, names, upload
 
@@ -326,3 +329,90 @@ def test_the_location_names_endpoint_identity_and_container(make: Make) -> None:
 def test_a_container_needs_a_possible_name(make: Make, bucket: str) -> None:
     with pytest.raises(ValueError):
         make(remote={'bucket': bucket})
+
+
+# -- large objects ------------------------------------------------------------------------
+
+def test_a_delete_never_takes_another_s_open_question_for_its_answer(make: Make) -> None:
+    """Whether the mapping has segments at all is asked once; until that is answered nobody may assume it has none."""
+    order: list[str] = []
+    second: list[threading.Thread] = []
+
+    def script(seen: Seen) -> Reply:
+        if seen.method == 'GET':
+            order.append('asked')
+            if not second:
+                second.append(threading.Thread(target=provider.delete_object, args=('b',)))
+                second[0].start()
+                until = time.monotonic() + 20
+                while len(order) < 2 and time.monotonic() < until:
+                    time.sleep(0.01)
+            return Reply(200, body=b'[{"name": "target_segments", "count": 0, "bytes": 0}]')
+        order.append(seen.method)
+        return Reply(204)
+    provider, server = make(script)
+    provider.delete_object('a')
+    second[0].join(20)
+    assert order[:2] == ['asked', 'asked']
+    assert len(server.requests('HEAD')) == 2
+
+
+def test_a_mapping_without_segments_is_told_so_once_a_minute(make: Make) -> None:
+    clock = FakeClock(1_700_000_000.0)
+    found = [b'[]']
+
+    def script(seen: Seen) -> Reply:
+        return Reply(200, body=found[0]) if seen.method == 'GET' else Reply(204)
+    provider, server = make(script, clock=clock)
+    provider.delete_objects(['a', 'b', 'c'])
+    assert [seen.method for seen in server.seen] == ['GET', 'GET', 'DELETE', 'DELETE', 'DELETE']
+    found[0] = b'[{"name": "target_segments_old"}, {"name": "target_segments_joined"}]'
+    clock.advance(61)
+    server.seen.clear()
+    provider.delete_objects(['d', 'e'])
+    assert [seen.method for seen in server.seen] == ['GET', 'HEAD', 'DELETE', 'HEAD', 'DELETE']
+
+
+def test_who_may_not_list_the_account_asks_for_each_name(make: Make) -> None:
+    provider, server = make(lambda seen: Reply(403 if seen.method == 'GET' else 204))
+    provider.delete_object('a')
+    assert [seen.method for seen in server.seen] == ['GET', 'HEAD', 'DELETE']
+
+
+def test_a_remote_without_slos_is_told_before_anything_is_sent(make: Make) -> None:
+    provider, server = make()
+    objects = {('c_segments', 'a'): b'abc'}
+    large = MemoryLargeSource(objects, [segment(objects, 'c_segments', 'a')])
+    with pytest.raises(Unsupported, match='static large'):
+        provider.upload_large_object(large, described('o', b'abc'))
+    assert server.seen == []
+
+
+def test_an_answer_after_the_heartbeats_counts_not_the_status(make: Make) -> None:
+    answer: dict[str, Any] = {}
+
+    def script(seen: Seen) -> Reply:
+        if seen.method == 'HEAD':
+            return Reply(204 if seen.path.endswith('/target') else 404)
+        if 'multipart-manifest' in seen.path:
+            return Reply(202, body=b'   \r\n\r\n' + json.dumps(answer).encode())
+        return stored(seen)
+    provider, server = make(script)
+    server.info = b'{"swift": {}, "slo": {}}'
+    objects = {('c_segments', 'a'): b'abc'}
+    large = MemoryLargeSource(objects, [segment(objects, 'c_segments', 'a')])
+    expected: list[tuple[str, type[ProviderError], str]] = [
+        ('400 Bad Request', TemporaryError, 'segments'), ('401 Unauthorized', TemporaryError, 'segments'),
+        ('412 Precondition Failed', PreconditionFailed, 'precondition-failed'),
+        ('413 Request Entity Too Large', LimitExceeded, 'too-large'), ('422 Unprocessable Entity', ChecksumMismatch,
+         'checksum'), ('202 Accepted', TemporaryError, 'conflict'), ('503 Service Unavailable', Throttled, 'throttled'),
+        ('403 Forbidden', Forbidden, 'forbidden')]
+    for status, kind, reason in expected:
+        answer.clear()
+        answer.update({'Response Status': status, 'Errors': [['c/a', '404 Not Found']], 'Response Body': ''})
+        with pytest.raises(kind) as caught:
+            provider.upload_large_object(large, described('o', b'abc'), condition=ABSENT)
+        assert caught.value.reason == reason
+    answer.clear()
+    with pytest.raises(TemporaryError):  # cut short: nothing is known
+        provider.upload_large_object(large, described('o', b'abc'), condition=ABSENT)

@@ -88,6 +88,7 @@ def test_metadata_that_would_break_a_header_is_refused(metadata: dict[str, str])
     assert caught.value.reason == 'metadata-not-allowed'
 
 
-@pytest.mark.parametrize('document', [b'', b'[]', b'{"swift": {"max_meta_count": "90"}}', b'{"swift": 5}', b'nonsense'])
+@pytest.mark.parametrize('document', [
+    b'', b'[]', b'{"swift": {"max_meta_count": "90"}, "slo": {}}', b'{"swift": 5}', b'nonsense'])
 def test_an_odd_info_document_means_the_defaults(document: bytes) -> None:
     assert Limits.from_info(document) == Limits()
