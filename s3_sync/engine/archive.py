@@ -117,6 +117,9 @@ class Archiver:
         Raises Unproven when the remote does not show what it must.
         """
         now = self._clock.now()
+        if version.large is not None and version.large.layout.kind == 'dlo' and not version.large.layout.pieces:
+            # The listing of one replica, perhaps of one that lags: nothing that a copy could prove.
+            return Outcome('same', 'empty-dlo')
         restored = restored_at(version.opened.meta.sysmeta, version.opened.times)
         if restored is not None:
             due = restored + max(self._mapping.copy_after, self._mapping.restore_days * DAY_SECONDS)

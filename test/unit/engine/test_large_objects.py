@@ -134,3 +134,11 @@ def test_a_manifest_that_got_lost_before_the_proof_is_brought_again() -> None:
     bench.provider.plan = forgetful_once
     assert bench.applier.handle(row).end == Outcome('archived', 'removed')
     assert bench.provider.calls.count('upload_large_object') == 1
+
+
+def test_a_dlo_without_segments_stays() -> None:
+    bench = Bench()
+    row = bench.source.put('o', b'', 1000, large_object='dlo')
+    bench.source.larges['o'] = MemoryLargeSource({}, [], kind='dlo', prefix='s/p/')
+    assert bench.applier.handle(row).end == Outcome('same', 'empty-dlo')
+    assert 'o' in bench.source.live
