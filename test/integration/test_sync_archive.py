@@ -180,7 +180,7 @@ def test_a_large_object_leaves_and_its_segments_follow_by_the_sweep(scene: Scene
     segments = f'{scene.container}_segments'
     put = put_slo if kind == 'slo' else put_dlo
     data = put(scene.local, scene.container, 'large', [cheap_bytes(5 * MIB, n) for n in range(2)] + [b'end'])
-    shared = put(scene.local, scene.container, 'kept', [b'1' * 100, b'2' * 100], prefix='kept')
+    shared = put(scene.local, scene.container, 'kept', [b'1' * 100, b'2' * 100])
     scene.local.put_object(segments, 'video2', b'not of the prefix')
     manifest = stored_manifest(scene.local, scene.container, 'large')
     keys = {'retain_local': False, 'exclude_pattern': 'kept'}
