@@ -18,18 +18,21 @@ from s3_sync.commands.context import choose, destination, load_settings, open_le
 from s3_sync.commands.edge import EXIT_FAILED, EXIT_OK
 from s3_sync.commands.names import printable, quote_path
 from s3_sync.commands.numbers import count, iso, size, until
-from s3_sync.commands.planner import Planned, Planner, PlanResult
+from s3_sync.commands.plan_dispatch import Planned
+from s3_sync.commands.planner import Planner, PlanResult
 from s3_sync.config import Mapping, Secret, Settings
-from s3_sync.engine.outcomes import Kind
+from s3_sync.engine.outcomes import Kind, Outcome
 from s3_sync.ledger import Ledger
 
 WIDTH = 80
 ACTIONS: dict[Kind, str] = {
-    'copied': 'copy', 'updated': 'update', 'deleted': 'delete', 'deferred': 'deferred', 'excluded': 'excluded',
-    'same': 'nothing', 'failed': 'failed', 'permanent': 'permanent'}
+    'copied': 'copy', 'updated': 'update', 'deleted': 'delete', 'archived': 'remove', 'deferred': 'deferred',
+    'excluded': 'excluded', 'same': 'nothing', 'failed': 'failed', 'permanent': 'permanent'}
 """Outcome of the dry run to the word in the plan, in the order shown."""
 REASONS = {'update': 'metadata', 'delete': 'deleted here'}
 """Why, where the outcome does not say."""
+LOCAL_REASONS = {'removed': 'archived', 'waits': 'after a sweep'}
+"""Why a local object may go, for people."""
 
 
 class OneLine(logging.Formatter):
@@ -53,27 +56,33 @@ class Tally:
         self.due: dict[str, float] = {}
 
     def add(self, planned: Planned) -> None:
-        outcome = planned.outcome
+        remote, local = planned.outcome._replace(local=None), planned.outcome.local
+        self._add(planned, remote, planned.why or REASONS.get(ACTIONS[remote.kind], ''))
+        if local is not None and local.kind != 'same':
+            self._add(planned, local, local.reason)
+        self._show_progress()
+
+    def _add(self, planned: Planned, outcome: Outcome, reason: str) -> None:
         action = ACTIONS[outcome.kind]
-        reason = planned.why or REASONS.get(action, '')
+        if action == 'remove':
+            outcome = outcome._replace(bytes=planned.row.size)
+            reason = LOCAL_REASONS.get(reason, reason)
         self.counts[action, reason] += 1
         self.bytes[action] += outcome.bytes
         if outcome.kind == 'deferred':
             self.due[reason] = min(outcome.due, self.due.get(reason, outcome.due))
         if self._objects and action != 'nothing':
-            self._name(planned, action, reason)
-        self._show_progress()
+            self._name(planned, outcome, action, reason)
 
     def end_progress(self) -> None:
         if sys.stderr.isatty():
             print(' ' * (WIDTH - 1), end='\r', file=sys.stderr, flush=True)
 
-    def _name(self, planned: Planned, action: str, reason: str) -> None:
+    def _name(self, planned: Planned, outcome: Outcome, action: str, reason: str) -> None:
         path = f'{planned.account}/{planned.container}/{planned.row.name}'
         if not self._json:
             print(f'{action:<10}{quote_path(path)}  ({printable(reason)})')
             return
-        outcome = planned.outcome
         print(json.dumps({
             'type': 'object', 'mapping': self._mapping.name, 'generation': self._mapping.generation, 'action': action,
             'reason': reason, 'detail': outcome.detail, 'path': quote_path(path), 'account': planned.account,

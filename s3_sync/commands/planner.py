@@ -9,9 +9,7 @@ and neither ledger, databases nor remote change.
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,42 +19,25 @@ from container_crawler.databases import DatabaseInfo
 from container_crawler.handlers import HandlerFactory, RowHandler
 from container_crawler.internal_client import account_listing, make_internal_client
 from container_crawler.rows import Row
-from s3_sync.channel import Rows
 from s3_sync.clock import Clock
-from s3_sync.concurrency import GreenPool
+from s3_sync.commands.plan_dispatch import PlanDispatch, Planned
 from s3_sync.config import Mapping as SyncMapping
 from s3_sync.config import Settings
 from s3_sync.container_metadata import container_digest, wanted
-from s3_sync.engine.apply import Applier
-from s3_sync.engine.outcomes import Outcome, outcome_of_error
-from s3_sync.engine.verify import proven_by_pages
-from s3_sync.engine.whole_listing import ListingCache
-from s3_sync.ledger import Ledger
+from s3_sync.engine.outcomes import Outcome
+from s3_sync.errors import AccountUnreadable
+from s3_sync.ledger import Ledger, WaitingRemoval
 from s3_sync.ledger.import_status import StatusImporter
-from s3_sync.ledger.work import compare_rows
-from s3_sync.local.factory import make_source
 from s3_sync.metric_defs import REQUESTS
 from s3_sync.metrics import Registry
 from s3_sync.provider_factory import ProviderCache, limit_key, probe_fact
-from s3_sync.providers.dryrun import DryRunSync
 from s3_sync.providers.limit import SharedLimiter
 from s3_sync.remote_health import RemoteHealth
-from s3_sync.sync_container import MappingState, Results, Services, SyncContainer
-from s3_sync.types import ObjectRow
-from s3_sync.worker import CLOCK_SKEW_SECONDS
+from s3_sync.removals import LONGEST_REST_SECONDS, MAX_CANDIDATES
+from s3_sync.sync_container import MappingState, Services, SyncContainer
+from s3_sync.types import Removal
 
 WAITING_BATCH = 500
-
-
-class Planned(NamedTuple):
-    """What would become of one object."""
-
-    account: str
-    container: str
-    row: Row
-    outcome: Outcome
-    why: str
-    """Of a copy: ``new`` or ``changed``; otherwise the outcome's reason."""
 
 
 class PlanResult(NamedTuple):
@@ -101,6 +82,8 @@ class Planner(HandlerFactory):
                                       logger=logger, told=told)
         self._containers: dict[str, PlanContainer] = {}
         self._brought: set[str] = set()
+        self._unswept = False
+        """The account could not be read for what refers to archived segments."""
         # Failures are told by the plan itself, not logged.
         quiet = logging.getLogger('1space.plan.quiet')
         quiet.disabled = True
@@ -113,6 +96,8 @@ class Planner(HandlerFactory):
         """Raises what a green thread met and could not put into the plan (the copy's disk full, the output closed)."""
         try:
             self._waiting()
+            if not self._mapping.retain_local:
+                self._removals()
             report = self._crawl()
             if self._dispatch.fatal is not None:
                 raise self._dispatch.fatal
@@ -122,9 +107,10 @@ class Planner(HandlerFactory):
             self._limiter.close()
         partial_share = any(container.partial_share for container in self._containers.values())
         held = self.state.health.reason if self.state.health.tripped else ''
+        unread = report.unlisted or self._unswept
         return PlanResult(self._dispatch.requests, _requests(self._metrics), tuple(sorted(self._brought)),
                           partial_share and not self._all_rows, self._dispatch.limited, self._guessed, held,
-                          (*report.failed, *([f'account {self._mapping.account}'] if report.unlisted else [])))
+                          (*report.failed, *([f'account {self._mapping.account}'] if unread else [])))
 
     # -- for the crawler -------------------------------------------------------------------
 
@@ -155,6 +141,43 @@ class Planner(HandlerFactory):
                     if not (self._dispatch.stopped or self.state.health.tripped):
                         self._container(work.container).retry([work])
                 self._dispatch.wait()
+
+    def _removals(self) -> None:
+        """Local objects that wait to go, as far as they are due; those that may be segments after a sweep."""
+        generation, now = self._mapping.generation, self._clock.now()
+        self._remove(self._ledger.due_removals(generation, now, MAX_CANDIDATES))
+        names = self._ledger.sweep_candidates(generation, now, MAX_CANDIDATES,
+                                              segments=not self._mapping.retain_local_segments)
+        if names and not self._dispatch.stopped:
+            try:
+                free = self._dispatch.unreferenced(names)
+            except AccountUnreadable as error:
+                self._unswept = True
+                self._logger.warning('%s: no archived segment would go: %s', self._mapping.account, error)
+                return
+            self._swept(self._ledger.removals_named(generation, self._mapping.account, dict.fromkeys(names), now), free)
+        self._dispatch.wait()
+
+    def _swept(self, waiting: Iterable[WaitingRemoval], free: set[tuple[str, str]]) -> None:
+        """What becomes of the candidates of a sweep that found these ``free``."""
+        by_owner: dict[tuple[str, str], list[Removal]] = {}
+        for entry in waiting:
+            removal = entry.removal
+            if (removal.container, removal.row.name) not in free:
+                again = self._clock.now() + min(self._mapping.segments_grace, LONGEST_REST_SECONDS)
+                self._dispatch.given_up(entry.account, removal.container, removal.row,
+                                        Outcome('deferred', 'referenced', due=again))
+            elif removal.owner:
+                by_owner.setdefault((removal.owner, removal.owner_etag), []).append(removal)
+            else:
+                self._remove([entry])
+        for removals in by_owner.values():
+            self._dispatch.remove_segments(self._mapping.account, removals)
+
+    def _remove(self, waiting: Iterable[WaitingRemoval]) -> None:
+        for entry in waiting:
+            if not (self._dispatch.stopped or self.state.health.tripped):
+                self._container(entry.removal.container).remove([entry.removal])
 
     def _crawl(self) -> OnceReport:
         settings = self._settings
@@ -200,182 +223,6 @@ class PlanContainer(SyncContainer):
         super().handle_own(db, rows, done)
 
 
-class PlanDispatch:
-    """Works on rows in green threads of this process, each object once."""
-
-    def __init__(self, settings: Settings, mapping: SyncMapping, providers: ProviderCache, folder: Path, *,
-                 limit: int | None, clock: Clock, logger: logging.Logger, told: Callable[[Planned], None]) -> None:
-        self._mapping = mapping
-        self._providers = providers
-        self._clock = clock
-        self._told = told
-        self._room = limit
-        self.limited = False
-        """The limit is reached and there was more."""
-        self.fatal: Exception | None = None
-        """What ends the whole plan."""
-        self._logger = logger
-        self._pool = GreenPool(settings.workers)
-        self._source = make_source(settings.model_copy(update={'local_reads': mapping.local_reads}), clock=clock,
-                                   logger=logger)
-        self._listings = ListingCache(str(folder), clock=clock)
-        self._appliers: dict[str, Applier] = {}
-        self._seen = Seen(folder / 'seen.sqlite')
-
-    @property
-    def requests(self) -> dict[str, int]:
-        total: dict[str, int] = {}
-        for applier in self._appliers.values():
-            for operation, number in _dry(applier).requests.items():
-                total[operation] = total.get(operation, 0) + number
-        return total
-
-    @property
-    def stopped(self) -> bool:
-        return self.limited or self.fatal is not None
-
-    def give_up(self, error: Exception) -> None:
-        """End the plan with this error."""
-        self.fatal = self.fatal or error
-
-    @property
-    def busy(self) -> bool:
-        return bool(self._pool.running())
-
-    def wait(self) -> None:
-        self._pool.waitall()
-
-    def close(self) -> None:
-        self._source.close()
-        self._listings.close()
-        self._seen.close()
-
-    # -- rows ----------------------------------------------------------------------------
-
-    def given_up(self, account: str, container: str, row: Row, outcome: Outcome) -> None:
-        """Nothing is tried for this one; the plan says so."""
-        self._seen.fresh(account, container, [row])
-        self._told(Planned(account, container, row, outcome, outcome.reason))
-
-    def submit(self, message: Rows, rows: Sequence[Row], finished: Callable[[Results], None]) -> None:
-        """As the worker pool does. Rows beyond the limit, and objects that were there already, end at once."""
-        fresh = self._seen.fresh(message.account, message.container, rows)
-        if self._room is not None and len(fresh) > self._room:
-            self.limited = True
-            fresh = fresh[:self._room]
-        if self._room is not None:
-            self._room -= len(fresh)
-        chosen = {row.row_id for row in fresh}
-        passed = [(row, Outcome('same', 'seen')) for row in rows if row.row_id not in chosen]
-        if passed:
-            finished(passed)
-        if not fresh:
-            return
-        tasks = [ObjectRow(message.account, message.container, row) for row in fresh]
-        applier = self._applier(message.container)
-        if message.mode == 'verify':
-            self._spawn(self._verify, applier, message, tasks, finished)
-        else:
-            self._singly(applier, message, tasks, finished)
-
-    def _singly(self, applier: Applier, message: Rows, tasks: Sequence[ObjectRow],
-                finished: Callable[[Results], None]) -> None:
-        deletes = [row for row in tasks if row.deleted]
-        batch = max(1, applier.provider.capabilities.batch_delete)
-        for at in range(0, len(deletes), batch):
-            self._spawn(self._delete, applier, deletes[at:at + batch], finished)
-        for row in tasks:
-            if not row.deleted:
-                self._spawn(self._handle, applier, message, row, finished)
-
-    def _spawn(self, work: Callable[..., None], *arguments: object) -> None:
-        """In a green thread, once one is free. Nobody hears what one raises: it is kept, and ends the plan."""
-        def guarded() -> None:
-            if self.fatal is None:
-                try:
-                    work(*arguments)
-                except Exception as error:
-                    self.give_up(error)
-        self._pool.spawn_n(guarded)
-
-    def _handle(self, applier: Applier, message: Rows, row: ObjectRow, finished: Callable[[Results], None]) -> None:
-        self._end(applier, row, applier.handle(row, 'own' if message.mode == 'own' else 'look'), finished)
-
-    def _delete(self, applier: Applier, rows: Sequence[ObjectRow], finished: Callable[[Results], None]) -> None:
-        for row, outcome in zip(rows, applier.delete(rows), strict=True):
-            self._end(applier, row, outcome, finished)
-
-    def _verify(self, applier: Applier, message: Rows, rows: Sequence[ObjectRow],
-                finished: Callable[[Results], None]) -> None:
-        try:
-            proven = self._proven(applier, message, rows)
-        except Exception as error:  # as in the worker: what was not proven is looked at singly
-            self._logger.warning('%s/%s: listing for verification failed: %s', message.account, message.container,
-                                 outcome_of_error(error, self._clock.now()).detail)
-            proven = set()
-        for row in rows:
-            if row.name in proven:
-                self._end(applier, row, Outcome('same', 'verified'), finished)
-        for row in rows:
-            if row.name not in proven and row.deleted:
-                self._delete(applier, [row], finished)
-            elif row.name not in proven:
-                self._handle(applier, message, row, finished)
-
-    def _proven(self, applier: Applier, message: Rows, rows: Sequence[ObjectRow]) -> set[str]:
-        if applier.provider.capabilities.ordered_listing:
-            return proven_by_pages(applier.provider, rows, CLOCK_SKEW_SECONDS)
-        return self._listings.proven(message.container, applier.provider, rows, message.object_count,
-                                     CLOCK_SKEW_SECONDS)
-
-    def _end(self, applier: Applier, row: ObjectRow, outcome: Outcome, finished: Callable[[Results], None]) -> None:
-        why: str = _dry(applier).why(row.name)
-        self._told(Planned(row.account, row.container, row.row, outcome,
-                           why if outcome.kind == 'copied' else outcome.reason))
-        finished([(row.row, outcome)])
-
-    def _applier(self, container: str) -> Applier:
-        applier = self._appliers.get(container)
-        if applier is None:
-            concrete = self._mapping.for_container(container)
-            creates = self._mapping.all_containers and self._mapping.remote.protocol == 'swift'
-            provider = DryRunSync(self._providers.get(concrete), creates_bucket=creates)
-            applier = Applier(concrete, self._source, provider, clock=self._clock, logger=self._logger)
-            self._appliers[container] = applier
-        return applier
-
-
-class Seen:
-    """Which objects were planned already: several databases of a node, and the ledger, may name the same one."""
-
-    def __init__(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
-        self._database = sqlite3.connect(path, isolation_level=None)
-        self._database.execute('PRAGMA journal_mode = OFF')
-        self._database.execute('PRAGMA synchronous = OFF')
-        self._database.execute('CREATE TABLE seen (account TEXT, container TEXT, name TEXT, created_at TEXT, '
-                               'PRIMARY KEY (account, container, name)) WITHOUT ROWID')
-
-    def fresh(self, account: str, container: str, rows: Sequence[Row]) -> list[Row]:
-        """Those of ``rows`` whose object was not here yet at this time or a newer one."""
-        new = []
-        self._database.execute('BEGIN')
-        for row in rows:
-            with closing(self._database.execute(
-                    'SELECT created_at FROM seen WHERE account = ? AND container = ? AND name = ?',
-                    (account, container, row.name))) as cursor:
-                known = cursor.fetchone()
-            if known is None or compare_rows(row.created_at, known[0]) > 0:
-                self._database.execute('INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)',
-                                       (account, container, row.name, row.created_at))
-                new.append(row)
-        self._database.execute('COMMIT')
-        return new
-
-    def close(self) -> None:
-        self._database.close()
-
-
 def _providers(settings: Settings, mapping: SyncMapping, ledger: Ledger, limiter: SharedLimiter, metrics: Registry,
                clock: Clock) -> ProviderCache:
     providers = ProviderCache(clock=clock, metrics=metrics, limiters={limit_key(mapping.remote): limiter},
@@ -394,11 +241,6 @@ def _guesses(mapping: SyncMapping, ledger: Ledger) -> bool:
 
 def _requests(metrics: Registry) -> int:
     return int(sum(sum(sample.values) for sample in metrics.drain() if sample.metric == REQUESTS.name))
-
-
-def _dry(applier: Applier) -> DryRunSync:
-    assert isinstance(applier.provider, DryRunSync)
-    return applier.provider
 
 
 def _no_names(account: str) -> Iterator[str]:

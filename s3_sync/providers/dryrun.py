@@ -33,6 +33,8 @@ class DryRunSync(Wrapper):
         """Names that were asked about, until ``why`` is called for them."""
         self._everything: frozenset[str] | None = None
         """All names of the bucket, when one page holds them."""
+        self._updated: set[str] = set()
+        """Names whose metadata was changed as far as anybody here can tell."""
         self._listed = False
         self._listing = threading.Lock()
 
@@ -101,8 +103,9 @@ class DryRunSync(Wrapper):
     def prove(self, meta: ObjectMeta, *, large: LargeSource | None = None,
               written: PutResult | None = None) -> ObjectMeta:
         """What was just counted as sent cannot be found at the remote; it is taken as it would be."""
-        if written is None:
+        if written is None and meta.name not in self._updated:
             return super().prove(meta, large=large)
+        self._updated.discard(meta.name)
         self.requests['HEAD'] += 1
         return meta
 
@@ -113,6 +116,7 @@ class DryRunSync(Wrapper):
 
     def update_metadata(self, meta: ObjectMeta, remote: ObjectMeta) -> PutResult:
         self.requests['POST'] += 1
+        self._updated.add(meta.name)
         return PutResult(remote.etag)
 
     def delete_object(self, key: str, *, bucket: str | None = None, condition: Condition = NO_CONDITION) -> bool:
