@@ -2,11 +2,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from swift.common.utils import hash_path
@@ -283,6 +287,50 @@ def test_the_running_daemon_sweeps_again_when_a_manifest_is_gone(stage: Stage) -
     eventually(lambda: stage.left() == set(), 'the segment gone')
     assert stage.daemon.stop() == 0
     assert stage.reasons() == {}
+
+
+def plan(stage: Stage, *words: str, code: int = 0) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The summary of ``1space plan``, and the objects that it names."""
+    done = subprocess.run([sys.executable, '-m', 's3_sync.command', 'plan', '--json', '--objects', '--config',
+                           str(stage.daemon.config_file), *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, done.stdout + done.stderr
+    *objects, summary = map(json.loads, done.stdout.splitlines())
+    return summary, objects
+
+
+def test_the_plan_tells_what_a_sweep_would_free_and_what_would_leave_and_the_run_does_just_that(
+        stage: Stage, s3: S3Endpoint) -> None:
+    stage.waits('free', 'used')
+    stage.waits('of-replaced', owner='replaced')
+    stage.archived('replaced', md5(b'newer'))
+    stage.slo('m', 'used')
+    found, objects = plan(stage)
+    assert {(o['action'], o['object'], o['reason']) for o in objects} == {
+        ('remove', 'free', 'unreferenced'), ('deferred', 'used', 'referenced'), ('excluded', 'm', 'exclude-pattern')}
+    assert found['actions']['remove'] == {'objects': 1, 'bytes': 7, 'reasons': {'unreferenced': 1}}
+    assert found['actions']['nothing']['reasons'] == {'owner-changed': 1}
+    assert stage.left() == {'free', 'used', 'of-replaced'}
+
+    stage.client.put_object(stage.container, 'o', b'data')
+    stage.daemon.configure([{**stage.mapping, 'exclude_pattern': ''}])
+    _, objects = plan(stage)
+    actions = {(o['action'], o['object'], o['reason']) for o in objects}
+    assert actions == {('remove', 'free', 'unreferenced'), ('deferred', 'used', 'referenced'), ('copy', 'm', 'new'),
+                       ('remove', 'm', 'after a sweep'), ('copy', 'o', 'new'), ('remove', 'o', 'archived')}
+    assert stage.left(stage.container) == {'m', 'o'}
+    said = stage.daemon.once()
+    assert stage.left(stage.container) == set(), said
+    assert stage.left() == {'of-replaced'}, 'with its manifest gone nothing needs the other either'
+
+
+def test_the_plan_says_when_the_account_cannot_be_read(stage: Stage) -> None:
+    stage.waits('free')
+    stage.slo('m', 'free')
+    file, = stage.file_of(stage.container, 'm').glob('*.data')
+    aside = file.rename(file.with_suffix('.aside'))
+    found, _ = plan(stage, code=3)
+    aside.rename(file)
+    assert found['not_read'] == ['account AUTH_test']
 
 
 def test_objects_that_may_be_segments_go_by_the_sweep_too(stage: Stage) -> None:
