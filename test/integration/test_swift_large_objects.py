@@ -16,13 +16,13 @@ from s3_sync.clock import SystemClock
 from s3_sync.config import Mapping as MappingConfig
 from s3_sync.config import Remote
 from s3_sync.config.secrets import Secret
-from s3_sync.errors import BucketNotFound, LimitExceeded, PermanentError, TemporaryError, Unproven
+from s3_sync.errors import BucketNotFound, LimitExceeded, PermanentError, PreconditionFailed, TemporaryError, Unproven
 from s3_sync.providers.http import Response
 from s3_sync.providers.swift.client import Call, SwiftClient
 from s3_sync.providers.swift.limits import DEFAULTS, Limits
 from s3_sync.sync_swift import SyncSwift
 from s3_sync.trial.swift_cluster import SwiftCluster
-from s3_sync.types import ABSENT
+from s3_sync.types import ABSENT, ShuntRequest
 from test.fakes.large_source import MemoryLargeSource, Name, inline, md5, segment, sub_slo
 from test.unit.contract.large_object_contract import LargeObjectContract, meta_of, send
 from test.unit.contract.provider_contract import DATA_TIME, LATER, Build, described, upload
@@ -668,6 +668,62 @@ def test_what_an_overwrite_could_not_clean_up_goes_at_the_next_visit_and_nothing
     assert provider.ensure_manifest(newer, meta_of(newer)) is False
     assert len(remote.segments()) == 3
     assert remote.read('o') == newer.data
+
+
+def test_what_a_failed_try_has_sent_goes_with_the_next_version(remote: Remote_) -> None:
+    provider, client = remote.provider()
+    send(provider, film())
+
+    def fail(call: Call) -> None:
+        if call.query.get('multipart-manifest') == 'put':
+            raise TemporaryError('not now')
+    client.before = fail
+    with pytest.raises(TemporaryError):
+        send(provider, film(a=b'A' * 10), data_time=LATER)
+    client.before = lambda call: None
+    assert len(remote.segments()) == 4
+    latest = film(a=b'latest')
+    send(provider, latest, data_time=LATER)
+    assert remote.read('o') == latest.data
+    assert len(remote.segments()) == 3
+
+
+def test_what_was_sent_for_a_name_that_somebody_else_made_meanwhile_goes(remote: Remote_) -> None:
+    provider, client = remote.provider()
+
+    def overtake(call: Call) -> None:
+        if call.query.get('multipart-manifest') == 'put':
+            remote.client.put_object(remote.bucket, 'o', b'theirs')
+    client.before = overtake
+    with pytest.raises(PreconditionFailed):
+        send(provider, film(), condition=ABSENT)
+    assert remote.everything() == ['/o']
+    assert remote.read('o') == b'theirs'
+
+
+def test_two_nodes_that_bring_the_same_new_object_do_not_harm_each_other(remote: Remote_) -> None:
+    provider, client = remote.provider()
+    other, _ = remote.provider()
+    once = [True]
+
+    def overtake(call: Call) -> None:
+        if call.query.get('multipart-manifest') == 'put' and once:
+            once.clear()
+            send(other, film(), condition=ABSENT)
+    client.before = overtake
+    with pytest.raises(PreconditionFailed):
+        send(provider, film(), condition=ABSENT)
+    assert remote.read('o') == film().data
+    assert len(remote.segments()) == 3
+
+
+def test_a_client_s_delete_takes_the_segments_along(remote: Remote_) -> None:
+    provider, _ = remote.provider()
+    send(provider, film())
+    response = provider.shunt_delete(ShuntRequest('DELETE', 'o'))
+    assert response.status == 204
+    response.close()
+    assert remote.everything() == []
 
 
 def test_what_another_node_has_just_brought_back_keeps_its_segments(remote: Remote_) -> None:

@@ -3,11 +3,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 from s3_sync.config import Mapping as MappingConfig
-from s3_sync.errors import LimitExceeded, NotFound, ProviderError, TemporaryError, Unproven, Unsupported
+from s3_sync.errors import (
+    LimitExceeded,
+    NotFound,
+    PreconditionFailed,
+    ProviderError,
+    TemporaryError,
+    Unproven,
+    Unsupported,
+)
 from s3_sync.large_objects.etags import Relation, relation_to
 from s3_sync.large_objects.manifest import put_manifest, without_empty
 from s3_sync.large_objects.model import LargeSource, Layout, Segment
@@ -140,17 +149,32 @@ class LargeObjects:
         if current is not None:
             self._cleanup.owe(key, current)
         self._segments_seen = True
-        for attempt in range(ATTEMPTS):
+        for _ in range(ATTEMPTS):
             transfer = Transfer(large, self._claims(key, meta.delete_at))
-            if self._stays_dlo(layout):
-                etag = self._send_dlo(transfer, key, headers, current, condition if not attempt else NO_CONDITION)
-            else:
-                etag = self._send_slo(transfer, meta, headers, parts, condition if not attempt else NO_CONDITION)
+            with self._owing(key, transfer.claims):
+                if self._stays_dlo(layout):
+                    etag = self._send_dlo(transfer, key, headers, current, condition)
+                else:
+                    etag = self._send_slo(transfer, meta, headers, parts, condition)
+            condition = NO_CONDITION  # from here on it is our own
             self._note(key, True)
             if transfer.claims.settled():
                 self._cleanup.pay(key, transfer.claims.used, layout.etag if self._stays_dlo(layout) else '')
                 return etag
         raise TemporaryError(f'{key!r}: its segments keep vanishing at the remote', reason='segments')
+
+    @contextmanager
+    def _owing(self, key: str, claims: Claims) -> Iterator[None]:
+        """What was sent for a manifest that then could not be written goes with the next version at the latest."""
+        try:
+            yield
+        except PreconditionFailed:
+            self._cleanup.owe_these(key, claims.used)
+            self._cleanup.pay(key)
+            raise
+        except BaseException:
+            self._cleanup.owe_these(key, claims.used)
+            raise
 
     def _claims(self, key: str, end: int | None) -> Claims:
         owner = '' if self._places.kept_names else self._places.owner(key)

@@ -38,19 +38,18 @@ class Cleanup:
 
     def owe(self, key: str, stored: Stored) -> None:
         """``key``, which is ``stored`` now, is about to go or to be replaced: note what it is made of."""
-        if self._places.kept_names:
-            return
-        debts = self._debts.setdefault(key, {})
-        self._debts.move_to_end(key)
-        for place in self.used(Place(self._places.bucket, key), stored):
-            if self._places.is_segment_container(place.container):
-                debts[place] = None
-        if len(self._debts) > MAX_DEBTS:
-            self._debts.popitem(last=False)
+        if not self._places.kept_names:
+            self.owe_these(key, self.used(Place(self._places.bucket, key), stored))
 
     def owe_these(self, key: str, places: Iterable[Place]) -> None:
         """As ``owe``, for segments that are known."""
-        self._debts.setdefault(key, {}).update(dict.fromkeys(places))
+        ours = [place for place in places if self._places.is_segment_container(place.container)]
+        if not ours:
+            return
+        self._debts.setdefault(key, {}).update(dict.fromkeys(ours))
+        self._debts.move_to_end(key)
+        if len(self._debts) > MAX_DEBTS:
+            self._debts.popitem(last=False)
 
     def pay(self, key: str, keep: Collection[Place] = (), digest: str = '') -> None:
         """The new state of ``key`` is visible: remove what was owed, but nothing that this state, or ``keep``, uses.

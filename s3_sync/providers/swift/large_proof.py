@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from s3_sync.errors import Unproven
 from s3_sync.large_objects.manifest import MAX_DEPTH, ManifestError, logical_size, slo_etag
-from s3_sync.large_objects.model import Layout, Segment
+from s3_sync.large_objects.model import Layout
 from s3_sync.providers.swift.at_once import at_once
 from s3_sync.providers.swift.large_dlo import source_prefix
 from s3_sync.providers.swift.places import Place
@@ -59,10 +59,6 @@ def prove_objects(store: SegmentStore, wanted: Wanted) -> None:
     problems = [problem for problem in at_once(lambda item: _problem(store, *item), list(left.items())) if problem]
     if problems:
         raise Unproven(f'{len(problems)} segments are missing or changed, the first is {problems[0]}')
-
-
-def of_layout(segments: Sequence[Segment]) -> Wanted:
-    return {Place(s.container, s.name): (s.etag, s.size) for s in segments}
 
 
 def _strike_listed(store: SegmentStore, container: str, names: Sequence[str],

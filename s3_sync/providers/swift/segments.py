@@ -19,7 +19,7 @@ from s3_sync.large_objects.manifest import ManifestError, parse_manifest, put_ma
 from s3_sync.large_objects.model import Segment
 from s3_sync.providers.http import Response
 from s3_sync.providers.swift import expiry, listings
-from s3_sync.providers.swift.client import Call, SwiftClient, condition_headers
+from s3_sync.providers.swift.client import MAX_DOCUMENT_BYTES, Call, SwiftClient, condition_headers
 from s3_sync.providers.swift.errors import classify
 from s3_sync.providers.swift.limits import Limits
 from s3_sync.providers.swift.metadata import HashedBody
@@ -137,16 +137,17 @@ class SegmentStore:
         headers = label.headers(self.clock.now())
         if etag:
             headers['etag'] = etag
-        sent = HashedBody(_LateLook(body, lambda: self._arrived(place)) if absent else body)
+        sent: Body = body if etag else HashedBody(body)
         if absent:
             headers['if-none-match'] = '*'
-        call = Call('PUT', *place, headers=headers, body=sent)
+        call = Call('PUT', *place, headers=headers,
+                    body=_LateLook(sent, lambda: self._arrived(place)) if absent else sent)
         response = self._in_container(call)
         if response.status != 201:
             raise TemporaryError(f'{call.what}: {response.status}, a newer version is there', status=response.status,
                                  reason='conflict')
         stored = response.headers.get('etag', '').strip('"')
-        if stored != sent.hexdigest():
+        if stored != (sent.hexdigest() if isinstance(sent, HashedBody) else etag):
             raise ChecksumMismatch(f'{call.what}: the remote stored other bytes ({stored})')
         return stored
 
@@ -191,7 +192,7 @@ class SegmentStore:
         with response:
             if not Stored(response.headers).is_slo:
                 return None  # an ordinary object: its bytes are not what was asked for
-            data = response.read(64 * 1024 * 1024)
+            data = response.read(MAX_DOCUMENT_BYTES)
         try:
             return parse_manifest(data)
         except ManifestError as error:
