@@ -38,8 +38,8 @@ LEDGER = MetricDef('onespace_ledger_entries', 'gauge', ('mapping', 'kind'),
 REMOVALS = MetricDef('onespace_waiting_removals', 'gauge', ('mapping', 'kind'),
                      'Archived objects and segments (kind objects, segments) that wait to be deleted here.')
 SEGMENTS = MetricDef('onespace_segments_total', 'counter', ('mapping', 'outcome'),
-                     'Archived segments whose turn it was: removed, gone, changed, superseded (all of them no longer '
-                     'there as archived), kept (the remote no longer has them), waits.')
+                     'Archived segments whose turn it was: removed; gone, changed or superseded (not here any more as '
+                     'they were archived); kept (the remote no longer has them); waits.')
 SWEEP_SECONDS = MetricDef('onespace_sweep_seconds', 'histogram', (),
                           'Seconds that finding the unreferenced archived objects of one account took.')
 POLL_SECONDS = MetricDef('onespace_poll_seconds', 'histogram', (), 'Seconds that one look at all containers took.')
