@@ -5,19 +5,17 @@ works on this machine.
 """
 from __future__ import annotations
 
-import json
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO
+from typing import TextIO
 
 from s3_sync.errors import Error
+from s3_sync.trial import demo_archive
+from s3_sync.trial.demo_stage import Demo
 from s3_sync.trial.ports import Ports
 from s3_sync.trial.processes import Processes, Server, answers
 from s3_sync.trial.s3_endpoint import S3Endpoint
@@ -27,7 +25,6 @@ from s3_sync.wire.s3_mime import decode_text
 
 CONTAINER = 'holiday'
 BUCKET = 'holiday-copy'
-ONCE_SECONDS = 180.0
 EXIT_OK, EXIT_WRONG, EXIT_INTERRUPTED = 0, 1, 130
 
 SAMPLES: dict[str, tuple[bytes, dict[str, str]]] = {
@@ -45,37 +42,6 @@ class _Terminated(Exception):
     """SIGTERM: leave through every ``finally``, as Ctrl-C does."""
 
 
-@dataclass
-class Demo:
-    """The running servers and what was found wrong so far."""
-
-    swift: SwiftCluster
-    s3: S3Endpoint
-    processes: Processes
-    folder: Path
-    metrics_port: int
-    out: TextIO
-    wrong: list[str] = field(default_factory=list)
-    number: int = 0
-
-    @property
-    def config(self) -> Path:
-        return self.folder / 'sync.json'
-
-    def step(self, title: str) -> None:
-        self.number += 1
-        self.say(f'\n{self.number}. {title}')
-
-    def say(self, text: str = '') -> None:
-        print(text, file=self.out, flush=True)
-
-    def expect(self, true: bool, what: str) -> None:
-        """Show a fact that was checked; a wrong one makes the exit code 1."""
-        self.say(f'   {"ok   " if true else "WRONG"} {what}')
-        if not true:
-            self.wrong.append(what)
-
-
 def run(keep: bool, out: TextIO) -> int:
     """The whole demonstration; 0 when everything was as it should be, 1 when not, 130 when interrupted before its end.
 
@@ -85,9 +51,12 @@ def run(keep: bool, out: TextIO) -> int:
     try:
         with _terminable(), _no_proxies(), ExitStack() as stack:
             demo = _started(stack, out)
+            sync_mapping: dict[str, object] = {'container': CONTAINER, 'aws_bucket': BUCKET, 'propagate_delete': True}
+            demo.configure(sync_mapping)
             _put_samples(demo)
             _first_sync(demo)
             _second_sync(demo)
+            demo_archive.show(demo, sync_mapping)
             _status(demo)
             if keep:
                 _keep_running(demo)
@@ -122,7 +91,7 @@ def _started(stack: ExitStack, out: TextIO) -> Demo:
 def _put_samples(demo: Demo) -> None:
     demo.step(f'A container {CONTAINER} with {len(SAMPLES)} objects, and an empty bucket {BUCKET}')
     demo.s3.make_bucket(BUCKET)
-    with _swift_client(demo) as client:
+    with demo.swift_client() as client:
         client.put_container(CONTAINER)
         for name, (body, headers) in SAMPLES.items():
             client.put_object(CONTAINER, name, body, headers=headers)
@@ -130,20 +99,18 @@ def _put_samples(demo: Demo) -> None:
 
 
 def _first_sync(demo: Demo) -> None:
-    demo.config.touch(mode=0o600)  # it holds the keys
-    demo.config.write_text(json.dumps(_configuration(demo), indent=2, ensure_ascii=False))
     demo.step(f'swift-s3-sync --config {demo.config} --once')
-    _sync_once(demo)
-    copies = _copies(demo)
+    demo.sync_once()
+    copies = demo.copies(BUCKET)
     for copy in copies.values():
         demo.say(f'   {copy["Key"]}  ({copy["Size"]} bytes)')
     demo.expect(copies.keys() == SAMPLES.keys(), 'the bucket has every object, unicode names included')
-    demo.expect(all(_body(demo, copy) == SAMPLES[name][0] for name, copy in copies.items() if name in SAMPLES),
+    demo.expect(all(demo.body(BUCKET, copy) == SAMPLES[name][0] for name, copy in copies.items() if name in SAMPLES),
                 'the bodies are the same')
-    metadata = _head(demo, copies, 'diary/Śródziemie.txt')
+    metadata = demo.head(BUCKET, copies, 'diary/Śródziemie.txt')
     demo.expect(decode_text(metadata.get('Metadata', {}).get('author', '')) == 'Zażółć',
                 'metadata travels: author = Zażółć')
-    headers = _head(demo, copies, 'diary/plan.pdf')
+    headers = demo.head(BUCKET, copies, 'diary/plan.pdf')
     demo.expect((headers.get('ContentDisposition'), headers.get('CacheControl'), headers.get('ContentType')) == (
         'attachment; filename="plan.pdf"', 'max-age=60', 'application/pdf'),
         'so do Content-Type, Content-Disposition and Cache-Control')
@@ -151,31 +118,28 @@ def _first_sync(demo: Demo) -> None:
 
 def _second_sync(demo: Demo) -> None:
     demo.step('Changes in Swift: new metadata for beach.jpg, a new version of diary/plan.pdf, empty is deleted')
-    with _swift_client(demo) as client:
+    with demo.swift_client() as client:
         client.post_object(CONTAINER, 'beach.jpg', headers=SAMPLES['beach.jpg'][1] | {'x-object-meta-camera': 'Lomo'})
         client.put_object(CONTAINER, 'diary/plan.pdf', b'%PDF-1.4 sleep late', headers=SAMPLES['diary/plan.pdf'][1])
         client.delete_object(CONTAINER, 'empty')
     demo.step('swift-s3-sync once more')
-    _sync_once(demo)
-    copies = _copies(demo)
-    demo.expect(_head(demo, copies, 'beach.jpg').get('Metadata', {}).get('camera') == 'Lomo',
+    demo.sync_once()
+    copies = demo.copies(BUCKET)
+    demo.expect(demo.head(BUCKET, copies, 'beach.jpg').get('Metadata', {}).get('camera') == 'Lomo',
                 'POST: the copy of beach.jpg says camera = Lomo')
-    demo.expect('diary/plan.pdf' in copies and _body(demo, copies['diary/plan.pdf']) == b'%PDF-1.4 sleep late',
+    demo.expect('diary/plan.pdf' in copies and demo.body(BUCKET, copies['diary/plan.pdf']) == b'%PDF-1.4 sleep late',
                 'PUT: the copy of diary/plan.pdf is the new version')
     demo.expect(copies.keys() == SAMPLES.keys() - {'empty'}, 'DELETE: the copy of empty is gone')
 
 
 def _status(demo: Demo) -> None:
     demo.step(f'1space status --config {demo.config}')
-    demo.processes.run_once('status', [sys.executable, '-m', 's3_sync.command', 'status', '--config',
-                                       str(demo.config)])
-    for line in demo.processes.log_tail('status').splitlines():
-        demo.say(f'   {line}')
+    demo.show('status', 's3_sync.command', 'status', '--config', str(demo.config))
 
 
 def _keep_running(demo: Demo) -> None:
     """The daemon for good, and everything somebody needs to play with it."""
-    demo.processes.add(Server('swift-s3-sync', [*_daemon_command(demo), '--console'],
+    demo.processes.add(Server('swift-s3-sync', [*demo.daemon_command, '--console'],
                               ready=lambda: answers(demo.swift.bind_ip(), demo.metrics_port, '/metrics')))
     demo.processes.start('swift-s3-sync')
     demo.step('Everything stays up until Ctrl-C, with swift-s3-sync running as a daemon')
@@ -190,63 +154,7 @@ def _keep_running(demo: Demo) -> None:
         threading.Event().wait()
 
 
-# -- what the steps use -------------------------------------------------------------------
-
-
-def _configuration(demo: Demo) -> dict[str, object]:
-    return demo.swift.daemon_config(
-        0, demo.folder / 'status', poll_interval=1, metrics_port=demo.metrics_port,
-        containers=[{'account': demo.swift.account, 'container': CONTAINER, 'protocol': 's3',
-                     'aws_endpoint': demo.s3.url, 'aws_identity': demo.s3.access_key,
-                     'aws_secret': demo.s3.secret_key, 'aws_bucket': BUCKET, 'propagate_delete': True}])
-
-
-def _daemon_command(demo: Demo) -> list[str]:
-    return [sys.executable, '-m', 's3_sync', '--config', str(demo.config)]
-
-
-def _sync_once(demo: Demo) -> None:
-    (demo.folder / 'status').mkdir(exist_ok=True)
-    demo.processes.run_once('sync-once', [*_daemon_command(demo), '--once', '--console'], seconds=ONCE_SECONDS)
-    demo.say('   exit code 0')
-
-
-@contextmanager
-def _swift_client(demo: Demo) -> Iterator[Any]:
-    client = demo.swift.client()
-    try:
-        yield client
-    finally:
-        client.close()
-
-
-@contextmanager
-def _s3_client(demo: Demo) -> Iterator[Any]:
-    client = demo.s3.client()
-    try:
-        yield client
-    finally:
-        client.close()
-
-
-def _copies(demo: Demo) -> dict[str, dict[str, Any]]:
-    """Listing entries of the bucket by object name; keys are ``<hash>/<account>/<container>/<object>``."""
-    with _s3_client(demo) as client:
-        listed = client.list_objects_v2(Bucket=BUCKET).get('Contents', [])
-    return {entry['Key'].split('/', 3)[-1]: entry for entry in listed}
-
-
-def _body(demo: Demo, copy: dict[str, Any]) -> bytes:
-    with _s3_client(demo) as client, client.get_object(Bucket=BUCKET, Key=copy['Key'])['Body'] as body:
-        return bytes(body.read())
-
-
-def _head(demo: Demo, copies: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
-    """{} when there is no such copy, so that the check on it fails instead of the demonstration."""
-    if name not in copies:
-        return {}
-    with _s3_client(demo) as client:
-        return dict(client.head_object(Bucket=BUCKET, Key=copies[name]['Key']))
+# -- around it ----------------------------------------------------------------------------
 
 
 @contextmanager
