@@ -14,7 +14,7 @@ from s3_sync.providers.memory import MemorySync
 from s3_sync.timestamps import MARKER
 from s3_sync.types import ListingEntry, ListingPage, ObjectMeta
 from test.fakes.faulty import Fault, FaultySync, on
-from test.unit.audit.world import AUDITED, SYNCED, World
+from test.unit.audit.world import AUDITED, SYNCED, WRITTEN, World
 
 MakeWorld = Callable[..., World]
 ALL = Depth(fraction=1.0)
@@ -153,6 +153,35 @@ def test_what_the_daemon_does_while_the_audit_looks_is_not_reported(world: World
     assert world.told == {'copied': ('same', 'etag'), 'overwritten': ('same', 'etag')}
 
 
+def test_work_that_the_daemon_lists_while_the_audit_looks_is_told_as_known(world: World) -> None:
+    row = world.put('o')
+
+    class Meanwhile(FaultySync):
+        def head_object(self, key: str, *, bucket: str | None = None) -> ObjectMeta:
+            world.ledger.fail(world.mapping.generation, 'AUTH_a', 'c', row.row, 'throttled')
+            return super().head_object(key, bucket=bucket)
+    world.audit(provider=Meanwhile(world.memory))
+    assert world.told == {'o': ('failed', 'throttled')}
+
+
+def test_a_deleted_object_that_was_written_again_elsewhere_is_no_extra_copy(world: World) -> None:
+    world.put('o')
+    world.sync()
+    world.delete('o')
+    world.source.put('o', b'again', WRITTEN + 2)
+    world.audit(repair=True)
+    assert world.told == {'o': ('waiting', 'in-flight')} and not world.queued
+
+
+def test_the_stores_own_md5_counts_before_what_the_metadata_says(world: World) -> None:
+    world.put('o')
+    world.sync()
+    world.overwrite('o', b'evil', keep_metadata=True)
+    world.memory.post_object('o', replace(world.memory.head_object('o'), source_etag=world.rows['o'].etag))
+    world.audit(metadata=True)
+    assert world.told == {'o': ('differs', 'content')}
+
+
 def test_a_local_object_that_expired_is_no_difference(world: World) -> None:
     world.put('never-copied')
     world.put('copied')
@@ -259,6 +288,20 @@ def test_only_reading_finds_other_bytes_behind_the_right_metadata(world: World) 
     result = world.audit(provider=liar, depth=ALL)
     assert world.told == {'lied': ('differs', 'content'), 'fine': ('same', 'read')}
     assert (result.read_objects, result.read_bytes) == (2, 8)
+
+
+def test_an_object_that_is_overwritten_while_it_is_read_is_looked_at_again(world: World) -> None:
+    world.put('o')
+    world.sync()
+
+    class Meanwhile(FaultySync):
+        def get_object(self, key: str, **words: object):  # type: ignore[no-untyped-def]
+            if self.calls.count('get_object') == 0:
+                world.put('o', b'newer', SYNCED)
+                world.sync()
+            return super().get_object(key, **words)  # type: ignore[arg-type]
+    result = world.audit(provider=Meanwhile(world.memory), depth=ALL)
+    assert world.told == {'o': ('same', 'read')} and result.read_bytes == 5
 
 
 def test_a_number_of_objects_is_read_and_another_run_with_the_seed_reads_the_same(world: World) -> None:

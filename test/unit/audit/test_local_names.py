@@ -93,6 +93,18 @@ def test_rows_come_in_byte_order_tombstones_and_pending_ones_too(
     assert local.how == 'databases'
 
 
+def test_rows_of_one_name_in_two_policies_are_not_torn_apart_by_a_page(
+        cluster: Cluster, containers: LocalContainers, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setattr(local_names, 'PAGE_ROWS', 2)
+    broker, = cluster.brokers(A, 'c')
+    for name, policy, etag in (('a', 0, 'a'), ('b', 0, 'old'), ('b', 1, 'new'), ('c', 0, 'c')):
+        broker.put_object(name, cluster.timestamp(), 4, 'text/plain', etag, storage_policy_index=policy)
+    broker._commit_puts_stale_ok()
+    with broker:
+        pass
+    assert [row.etag for row in containers.open(A, 'c').rows('')] == ['a', 'new', 'c']
+
+
 def test_a_prefix_is_an_exact_beginning(cluster: Cluster, containers: LocalContainers) -> None:  # noqa: F811
     cluster.put(A, 'c', AWKWARD)
     for prefix, names in (('a', ['a', 'a\n', 'a/']), ('%', ['%41']), ('/', ['//', '/x']), ('ä', ['ä']), ('b', [])):

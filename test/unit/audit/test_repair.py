@@ -66,6 +66,7 @@ def test_too_many_deletions_are_held_until_somebody_says_retry(emptied: Callable
     world = emptied(4, max_delete_count=2, max_delete_fraction=0.3)
     world.audit(repair=True)
     held = list(world.ledger.failures(kind='permanent'))
+    assert (world.queued, world.held) == (0, 4)
     assert {(work.row.name, work.reason) for work in held} == {(f'o{n}', 'mass-delete-guard') for n in range(4)}
     assert world.work_off() == held
     world.ledger.retry()

@@ -66,6 +66,8 @@ class World:
             **mapping})
         self.ledger = Ledger.open(str(folder), clock=self.clock)
         self.told: dict[str, tuple[str, str]] = {}
+        self.queued = self.held = 0
+        """By the last audit that repaired."""
 
     def close(self) -> None:
         self.ledger.close()
@@ -137,4 +139,5 @@ class World:
         result = auditor.run(['c'])
         if repairer is not None:
             repairer.close()
+            self.queued, self.held = repairer.queued, repairer.held
         return result
