@@ -112,7 +112,7 @@ class RemovalsPart(LedgerPart):
 
     def removals_named(self, generation: str, account: str, names: Iterable[Name], now: float) -> list[WaitingRemoval]:
         """What of these candidates is still to go."""
-        # The pluses keep SQLite from the index of due times, where each name would be searched for among all that is due.
+        # The pluses keep SQLite from the index of due times: it would look for each name among all that is due.
         return [waiting for container, name in names
                 for waiting in self._removals(f'{_KEY} AND +sweep = 1 AND +due <= ?',
                                               (generation, account, container, name, now))]
