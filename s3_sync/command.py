@@ -93,7 +93,8 @@ def _add_audit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     audit = _add(commands, 'audit', 'audit', 'compare containers with their remote, and report what differs',
                  green=True)
     audit.add_argument('--report', metavar='FILE', help='write every difference there, a JSON object in each line')
-    audit.add_argument('--prefix', default='', metavar='P', help='only objects whose names begin so (percent-encoded, as listed)')
+    audit.add_argument('--prefix', default='', metavar='P',
+                       help='only objects whose names begin so (percent-encoded, as listed)')
     audit.add_argument('--metadata', action='store_true',
                        help='look at every object, for headers and user metadata, which no listing shows')
     audit.add_argument('--deep', metavar='FRACTION|N',

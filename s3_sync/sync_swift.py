@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Headers
 from dataclasses import replace
+from urllib.parse import quote, unquote
 
 from s3_sync.base_sync import NO_CONDITION, BaseSync, Capabilities, ProviderResponse, RemoteObject
 from s3_sync.clock import Clock, SystemClock
@@ -35,8 +36,9 @@ from s3_sync.providers.swift.metadata import (
     sendable_type,
     stored_meta,
 )
+from s3_sync.providers.swift.places import Places
 from s3_sync.providers.swift.segments import SegmentStore
-from s3_sync.streams import Body
+from s3_sync.streams import Body, BytesBody
 from s3_sync.timestamps import clock_offset, without_marker
 from s3_sync.types import NO_HEADERS, BucketPage, Condition, ListingPage, ObjectMeta, PutResult, ShuntRequest
 from s3_sync.wire.swift_headers import OWNER_KEY
@@ -60,7 +62,9 @@ class SyncSwift(BaseSync):
         self._owns_client = client is None
         self._client = client or new_client(mapping, max_connections=max_connections, clock=self._clock)
         self._capabilities = CAPABILITIES
-        self._large = LargeObjects(mapping, SegmentStore(self._client, self._clock, self._create_for), self._headers)
+        self._places = Places(mapping)
+        self._large = LargeObjects(mapping, self._places, SegmentStore(self._client, self._clock, self._create_for),
+                                   self._headers)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -264,6 +268,38 @@ class SyncSwift(BaseSync):
         if self.comparable(remote) != self.comparable(meta):
             raise Unproven(f'{meta.name!r}: the metadata differs')
         return remote
+
+    def bring_link(self, meta: ObjectMeta, container: str, name: str) -> bool:
+        place = self._places.copies_of(container)
+        if place is None:
+            raise Unsupported(f'{container!r} is not copied by this mapping')
+        target = quote(f'{place}/{name}')
+        bucket = self._mapping.remote.bucket
+        try:
+            there = self._client.do(Call('HEAD', bucket, meta.name, query={'symlink': 'get'})).headers
+        except NotFound:
+            there = {}
+        if there and self._link_is_current(stored_meta(meta.name, there), meta, there, target):
+            return False
+        headers = {**self._headers(self._copy(meta)), 'x-symlink-target': target}
+        call = Call('PUT', bucket, meta.name, headers=headers, body=BytesBody(b''))
+        self._large.before_put(meta.name)
+        try:
+            self._client.do(call)
+        except NotFound:
+            self._create_for(bucket)
+            self._client.do(call)
+        self._large.after(meta.name)
+        return True
+
+    def _link_is_current(self, stored: ObjectMeta, meta: ObjectMeta, headers: Headers[str, str], target: str) -> bool:
+        """Whether what is there is this link, or something newer than it."""
+        theirs = [without_marker(t) for t in (stored.data_time, stored.meta_time) if t is not None]
+        ours = [without_marker(t) for t in (meta.data_time, meta.meta_time) if t is not None]
+        if theirs and ours and max(theirs) != max(ours):
+            return bool(max(theirs) > max(ours))
+        same = unquote(headers.get('x-symlink-target', '')) == unquote(target)
+        return same and bool(theirs) and self.comparable(stored) == self.comparable(meta)
 
     # -- shunt --------------------------------------------------------------------------
 

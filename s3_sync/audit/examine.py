@@ -242,7 +242,7 @@ class Examiner:
     def _tombstone(self, row: Row, read: bool) -> Finding:
         """A user's delete whose copy is still there, or one of ours whose copy is not."""
         where, remote = self._where(row), self._head(row.name)
-        own = is_ours(where.times.newest)
+        own = is_ours(where.times.data)
         if remote is None and not own:
             return Finding('same', 'gone', row=row)
         if remote is not None and own:

@@ -51,7 +51,7 @@ class Glance:
 
     def _tombstone(self, row: Row, entry: ListingEntry | None) -> Finding | None:
         where = ObjectRow(self.mapping.account, self.mapping.container, row)
-        if is_ours(where.times.newest):
+        if is_ours(where.times.data):
             if entry is not None:
                 return Finding('archived', 'own-delete', row=row, remote=seen(entry))
             return Finding('same', 'gone', row=row) if self.mapping.retain_local else None

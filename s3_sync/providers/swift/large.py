@@ -53,11 +53,11 @@ Headers = Callable[[ObjectMeta, Mapping[str, str]], dict[str, str]]
 class LargeObjects:
     """Of one mapping with a concrete container. Green-thread safe."""
 
-    def __init__(self, mapping: MappingConfig, store: SegmentStore, headers: Headers) -> None:
+    def __init__(self, mapping: MappingConfig, places: Places, store: SegmentStore, headers: Headers) -> None:
         self._mapping = mapping
         self._store = store
         self._headers = headers
-        self._places = Places(mapping)
+        self._places = places
         self._cleanup = Cleanup(store, self._places)
         self._kinds: OrderedDict[str, bool] = OrderedDict()
         self._bucket_seen = False

@@ -53,6 +53,12 @@ class Places:
                 return self.bucket + end
         return f'{self.bucket}_segments_{hashlib.sha256(source.encode()).hexdigest()[:10]}'
 
+    def copies_of(self, source: str) -> str | None:
+        """The remote container with this mapping's copies of the local container ``source``; None: it has none."""
+        if source == self._source:
+            return self.bucket
+        return self._prefix + source if self.kept_names else None
+
     def segment(self, container: str, name: str) -> Place:
         """Where a segment of this local container and name belongs."""
         return Place(self.container(container), name)
