@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -27,6 +29,7 @@ from s3_sync.errors import (
 )
 from s3_sync.large_objects.etags import multipart_etag
 from s3_sync.large_objects.parts import LIMITS, PartLimits
+from s3_sync.providers.s3 import settings
 from s3_sync.streams import BytesBody
 from s3_sync.sync_s3 import SyncS3
 from s3_sync.trial.s3_endpoint import Endpoint, MotoEndpoint, S3Endpoint
@@ -713,18 +716,115 @@ def test_where_etags_tell_nothing_the_recorded_one_is_the_proof(aws_like: Scene)
     assert large.opened == []
 
 
+# -- Google ----------------------------------------------------------------------------------------------------------
+
+
+def as_google(scene: Scene) -> SyncS3:
+    """Google's ways, told to a store that has Amazon's."""
+    mapping = s3_mapping(scene.proxy.url, access_key=scene.endpoint.access_key, secret_key=scene.endpoint.secret_key,
+                         bucket=scene.bucket, remote={'conditional_put': 'never'})
+    endpoint = replace(settings.make_endpoint(mapping), flavour='google')
+    client = settings.make_client(mapping, endpoint, max_connections=4, clock=scene.clock)
+    scene.stack.callback(client.close)
+    return SyncS3(mapping, client=client)
+
+
+def test_google_gets_one_stream_that_tells_the_manifest_s_md5(aws_like: Scene) -> None:
+    scene, large = aws_like, film()
+    provider = as_google(scene)
+    written = scene.send(large, provider, user_metadata={'color': 'red'})
+    assert written.etag == hashlib.md5(large.data).hexdigest()
+    assert scene.proxy.count('POST') == 0
+    assert scene.keys() == {SCHEME.key('film'), SCHEME.manifest_key('film')}
+    told = scene.client.head_object(Bucket=scene.bucket, Key=SCHEME.key('film'))['Metadata']
+    assert told['swift-slo-etag'] == hashlib.md5(large.layout.manifest).hexdigest()
+    head = provider.head_object('film')
+    assert (head.large_object, provider.relation(large, head)) == ('slo', 'same')
+    assert provider.relation(large, replace(head, source_etag='')) == 'same'  # as the predecessor left it
+
+    changed = meta_of(large, user_metadata={'color': 'blue'}, meta_time=LATER)
+    large.opened.clear()
+    provider.update_metadata(changed, head)
+    told = scene.client.head_object(Bucket=scene.bucket, Key=SCHEME.key('film'))['Metadata']
+    assert told['swift-slo-etag'] == hashlib.md5(large.layout.manifest).hexdigest()
+    as_google(scene).prove(changed, large=large)
+    assert large.opened == []
+    scene.client.delete_object(Bucket=scene.bucket, Key=SCHEME.manifest_key('film'))
+    provider.ensure_manifest(large, changed)
+    provider.prove(changed, large=large)
+    assert len(large.opened) == 3, 'the ETag is not recorded any more: the local data has to make it'
+
+
+def test_a_stream_to_google_that_breaks_off_is_sent_again_from_its_beginning(aws_like: Scene) -> None:
+    large = film()
+    aws_like.proxy.fail(ResetRequest(after=3 * MEBIBYTE), method='PUT', path=r'/film$')
+    aws_like.send(large, as_google(aws_like))
+    assert aws_like.data() == large.data
+    large.broken['film_segments', 'film/1'] = 100, SourceUnavailable('the disk went away')
+    with pytest.raises(SourceUnavailable):
+        aws_like.send(large, as_google(aws_like), data_time=LATER)
+    assert aws_like.provider().head_object('film').data_time == TIME
+
+
+# -- many at once ------------------------------------------------------------------------------------------------------
+
+
+GREEN = '''
+from s3_sync.concurrency import monkey_patch
+monkey_patch()
+import hashlib, resource, sys
+from swift.common.utils import Timestamp
+from s3_sync.large_objects.manifest import flatten, logical_size, slo_etag, stored_manifest
+from s3_sync.large_objects.model import Layout, Segment
+from s3_sync.streams import CHUNK_BYTES, StreamBody
+from s3_sync.sync_s3 import SyncS3
+from s3_sync.types import ObjectMeta
+from test.fakes.s3_mapping import s3_mapping
+url, access, secret, bucket = sys.argv[1:]
+size, chunk = 8 * 1024 ** 2, b'x' * CHUNK_BYTES
+md5 = hashlib.md5(chunk * (size // len(chunk))).hexdigest()
+segments = tuple(Segment('s', str(number), md5, size, 0, size) for number in range(32))
+open_now, most = set(), 0
+
+class Large:
+    layout = Layout('slo', segments, flatten(segments), slo_etag(segments), logical_size(segments),
+                    stored_manifest(segments))
+
+    def open(self, piece):
+        def chunks():
+            global most
+            open_now.add(piece.name)
+            most = max(most, len(open_now))
+            try:
+                for _ in range(size // len(chunk)):
+                    yield bytes(chunk)
+            finally:
+                open_now.remove(piece.name)
+        return StreamBody(chunks, size, md5)
+
+provider = SyncS3(s3_mapping(url, access_key=access, secret_key=secret, bucket=bucket))
+layout = Large.layout
+meta = ObjectMeta('o', layout.size, source_etag=layout.etag, data_time=Timestamp(1.6e9), large_object='slo')
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+provider.upload_large_object(Large(), meta)
+grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+assert provider.head_object('o').size == layout.size
+assert 2 <= most <= 4, most
+assert grown < 48, f'{grown} MiB for an object of {layout.size >> 20}'
+provider.close()
+print('green')
+'''
+
+
+def test_several_parts_travel_at_once_in_bounded_memory(s3: S3Endpoint, bucket: str) -> None:
+    done = subprocess.run([sys.executable, '-W', 'error::ResourceWarning', '-c', GREEN, s3.url, s3.access_key,
+                           s3.secret_key, bucket], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == 'green', done.stderr
+
+
 def test_a_missing_object_is_unproven(scene: Scene) -> None:
     large = film()
     with pytest.raises(Unproven):
         scene.provider().prove(meta_of(large), large=large)
     with pytest.raises(NotFound):
         scene.provider().head_object('film')
-
-
-def test_replacing_values_never_changes_the_source_s(scene: Scene) -> None:
-    """The engine's metadata is a value: sending it twice gives the same object twice."""
-    large = film()
-    meta = meta_of(large)
-    before = replace(meta)
-    scene.provider().upload_large_object(large, meta)
-    assert meta == before

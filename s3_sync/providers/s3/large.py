@@ -104,7 +104,7 @@ class LargeObjects:
         wanted = self._wanted(meta, headers, f'copy of {current.etag}', ())
         with self._sides.around_put(self._side(meta.name), plan.side):
             result = self._copies.copy(place, headers, current, wanted)
-        if result.etag != current.etag and current.large_object != 'multipart':
+        if result.etag != current.etag and current.large_object in ('slo', 'dlo'):
             self.manifests.moved(self._manifest(meta.name), current.etag, result.etag)
         return result
 

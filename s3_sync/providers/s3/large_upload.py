@@ -6,7 +6,7 @@ piece was the one the manifest names.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from s3_sync.errors import (
@@ -19,7 +19,7 @@ from s3_sync.errors import (
     SourceUnusable,
     TemporaryError,
 )
-from s3_sync.large_objects.bodies import PartReader
+from s3_sync.large_objects.bodies import PartBody, PartReader, open_piece
 from s3_sync.large_objects.etags import multipart_etag
 from s3_sync.large_objects.model import LargeSource
 from s3_sync.large_objects.parts import Part, sequences
@@ -29,6 +29,7 @@ from s3_sync.providers.s3.multipart import Multipart, StoredPart, check_part
 from s3_sync.providers.s3.objects import Objects, Place, condition_headers
 from s3_sync.providers.s3.parallel import in_parallel
 from s3_sync.providers.s3.pending import PendingUploads, Upload
+from s3_sync.streams import Body
 from s3_sync.types import Condition
 from s3_sync.wire.pending_uploads import PendingUpload
 from s3_sync.wire.s3_headers import META_PREFIX, is_multipart
@@ -112,13 +113,18 @@ class PartSender:
         md5 = part.md5
         if self._opaque and not md5:
             md5 = reader.skip(part)  # read twice, because the answer will not tell what arrived
-        body = reader.body(part)
+        # A whole piece is checked by its source and by the store; to hash it once more would only cost time.
+        body: _Checked | PartBody
+        if part.md5:
+            body = _Checked(open_piece(self._large, part.runs[0].piece), md5)
+        else:
+            body = reader.body(part)
 
         def once() -> Sent:
             with self._client.parts:
                 etag, is_md5 = self._multipart.put_part(
                     self._upload.place, self._upload.upload_id, part.number, body, md5)
-            read = md5 or body.md5
+            read = body.md5
             if is_md5 and not self._opaque:
                 check_part(self._upload.place, part.number, etag, read)
             return Sent(StoredPart(part.number, etag, part.size), read)
@@ -126,6 +132,24 @@ class PartSender:
             return retried(once, clock=self._client.clock, body=body)
         finally:
             body.close()
+
+
+class _Checked:
+    """A body whose MD5 is known and checked as it is read, by whoever gives it."""
+
+    def __init__(self, body: Body, md5: str) -> None:
+        self._body = body
+        self.size = body.size
+        self.md5 = md5
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+    def rewind(self) -> None:
+        self._body.rewind()
+
+    def close(self) -> None:
+        self._body.close()
 
 
 class Completion:

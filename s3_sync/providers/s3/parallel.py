@@ -32,7 +32,8 @@ def in_parallel(work: Callable[[T, Callable[[], bool]], None], items: Iterable[T
 
     def one(index: int, item: T) -> None:
         try:
-            work(item, stopped)
+            if not failures:
+                work(item, stopped)
         except Exception as error:
             failures.append(error)
         ended.put(index)

@@ -39,6 +39,15 @@ def test_a_side_object_is_named_like_a_manifest() -> None:
     assert KeyScheme('a', 'c', 'p').side_key('slo-object') == f'p/.metadata/{DIGEST}.json'
 
 
+def test_notes_of_unfinished_uploads_lie_beside_the_container_and_are_found_by_name() -> None:
+    scheme = KeyScheme('AUTH_test', 'sync-s3')
+    key = scheme.upload_key('slo-object', '0af')
+    assert key == f'e5d922/.pending/AUTH_test/sync-s3/{DIGEST}.0af.json'
+    assert key.startswith(scheme.upload_prefix('slo-object')) and key.startswith(scheme.upload_prefix())
+    assert not key.startswith(scheme.upload_prefix('slo-object2'))
+    assert KeyScheme('a', 'c', '').upload_key('slo-object', '0af') == f'.pending/{DIGEST}.0af.json'
+
+
 @given(st.text(st.characters(exclude_categories=['Cs'])), st.sampled_from([None, '', 'p', 'p/q']))
 def test_names_and_keys_go_both_ways(name: str, prefix: str | None) -> None:
     scheme = KeyScheme('a', 'c', prefix)
@@ -53,7 +62,8 @@ def test_a_key_of_another_container_has_no_name() -> None:
 @pytest.mark.parametrize('prefix', ['', 'p'])
 def test_only_our_own_objects_are_internal(prefix: str) -> None:
     scheme = KeyScheme('a', 'c', prefix)
-    for key in (scheme.manifest_key('o'), scheme.side_key('o'), scheme.probe_key('0af'), scheme.key('.metadata/')):
+    for key in (scheme.manifest_key('o'), scheme.side_key('o'), scheme.probe_key('0af'), scheme.key('.metadata/'),
+                scheme.upload_key('o', '0af'), scheme.upload_prefix()):
         assert scheme.is_internal(key)
     for name in ('o', '.metadata', '.metadata/o', '.manifests/x.swift_slo_manifest', 'x/.metadata/'):
         assert not scheme.is_internal(scheme.key(name))

@@ -17,6 +17,7 @@ from s3_sync.wire.s3_headers import (
     MetadataPlan,
     decode_name,
     encode_name,
+    marks_of,
     meta_from_s3,
     plan_metadata,
     side_matches,
@@ -161,3 +162,23 @@ def test_what_an_etag_proves(headers: dict[str, str], is_md5: bool, large: str |
 def test_a_side_object_that_is_none_is_refused(side: bytes) -> None:
     with pytest.raises(ValueError):
         with_side(meta(), side)
+
+
+def test_marks_of_a_large_object_come_back_as_what_it_is_and_not_as_metadata() -> None:
+    meta = ObjectMeta('o', 5, user_metadata={'color': 'red'}, source_etag='e')
+    for marks, kind in (({'x-static-large-object': 'True', 'swift-slo-etag': 'm'}, 'slo'),
+                        ({'x-object-manifest': 's/p%C3%A9/'}, 'dlo')):
+        head = meta_from_s3('o', dict(plan_metadata(meta, AMAZON_LIMITS, marks).headers))
+        assert (head.large_object, dict(head.user_metadata), head.source_etag) == (kind, {'color': 'red'}, 'e')
+        assert marks_of(head) == marks
+    assert marks_of(meta_from_s3('o', {'x-amz-meta-color': 'red'})) == {}
+
+
+def test_marks_that_do_not_fit_move_to_the_side_object_and_come_back() -> None:
+    meta = ObjectMeta('o', 5, user_metadata={'k': 'x' * 1900}, source_etag='e')
+    marks = {'x-object-manifest': 's/' + 'p' * 300}
+    plan = plan_metadata(meta, AMAZON_LIMITS, marks)
+    assert plan.side is not None and 'x-amz-meta-x-object-manifest' not in plan.headers
+    head = with_side(meta_from_s3('o', dict(plan.headers)), plan.side)
+    assert (head.large_object, head.source_etag, marks_of(head)) == ('dlo', 'e', marks)
+    assert dict(head.user_metadata) == {'k': 'x' * 1900}
