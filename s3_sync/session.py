@@ -35,6 +35,7 @@ from s3_sync.remote_health import HELD_FACT, RemoteHealth
 from s3_sync.removals import Removals
 from s3_sync.stats import Statsd
 from s3_sync.sync_container import MappingState, Services, SyncContainer, write_totals
+from s3_sync.upload_sweeps import UploadSweeps
 from s3_sync.worker_pool import WorkerPool
 
 RETRY_BATCH = 500
@@ -80,6 +81,8 @@ class Session(HandlerFactory):
                                   importer=StatusImporter(ledger, settings.status_dir, settings.containers, logger))
         self.removals = Removals(self.states, ledger, self._pool, self._container, metrics=metrics, clock=clock,
                                  logger=logger, on_ledger_error=on_ledger_error)
+        self._upload_sweeps = UploadSweeps(self.states, ledger, self._providers.get, clock=clock, logger=logger,
+                                           on_ledger_error=on_ledger_error)
         self.crawler = self._make_crawler()
         self._note_probes()
         self.probes.start()
@@ -91,6 +94,7 @@ class Session(HandlerFactory):
         self.crawler.close()  # stores progress, the workers' last outcomes included
         self.flush()
         self.metadata.close()
+        self._upload_sweeps.close()
         self.probes.close()
         self._providers.close()
         for limiter in self._limiters.values():
@@ -181,6 +185,7 @@ class Session(HandlerFactory):
         self._metrics.set(metric_defs.DATABASES, 'active', value=self.crawler.active)
         self._tell_held()
         self.removals.tick()
+        self._upload_sweeps.tick()
         self.removals.show()
         self.metadata.bring()
         self.flush()
