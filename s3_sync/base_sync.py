@@ -67,6 +67,8 @@ class Capabilities:
     """Container metadata and ACLs can be set remotely."""
     links: bool = False
     """``bring_link`` makes symbolic links."""
+    repeats_parts: bool = False
+    """``upload_large_object`` repeats what fails of it itself, so that nobody need begin it again."""
     batch_delete: int = 1
     """Names that one ``delete_objects`` request takes."""
     max_key_bytes: int = 1024

@@ -45,7 +45,7 @@ from s3_sync.wire.swift_headers import OWNER_KEY
 
 CAPABILITIES = Capabilities(
     create_only=True, conditional_overwrite=False, conditional_delete=False, native_expiry=True,
-    container_metadata=True, max_key_bytes=DEFAULTS.max_object_name_length,
+    container_metadata=True, links=True, max_key_bytes=DEFAULTS.max_object_name_length,
     max_metadata_bytes=DEFAULTS.max_meta_overall_size, max_metadata_count=DEFAULTS.max_meta_count,
     max_put_bytes=DEFAULTS.max_file_size)
 

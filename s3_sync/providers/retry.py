@@ -8,8 +8,8 @@ That error means "look, then decide again" here as everywhere, and the caller's
 HEAD finds its own version.
 
 Requests on behalf of a waiting client (``shunt_*``) are never repeated here,
-nor is the upload of a large object: it is many requests, each of which its
-provider repeats with ``retried``.
+nor is the upload of a large object where its provider repeats (``retried``)
+each of the many requests that it comes to.
 """
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ class RetryPolicy:
 
 
 DEFAULT_POLICY = RetryPolicy()
-RETRIED_INSIDE = frozenset({'upload_large_object', 'sweep_uploads'})
 
 
 def wait_before(error: TemporaryError, attempt: int, policy: RetryPolicy,
@@ -79,7 +78,8 @@ class RetrySync(Wrapper):
         self._chance = chance
 
     def _around(self, operation: str, call: Callable[[], T], body: Body | None = None) -> T:
-        if operation.startswith('shunt_') or operation in RETRIED_INSIDE:
+        if operation.startswith('shunt_') or (
+                operation == 'upload_large_object' and self.capabilities.repeats_parts):
             return call()
         return retried(call, clock=self._clock, policy=self._policy, chance=self._chance, body=body)
 
