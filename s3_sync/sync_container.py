@@ -296,8 +296,10 @@ class SyncContainer(RowHandler):
                 end = outcome.end
                 if removed:
                     ledger.drop_removals(*self._where, [row])
-                if end.removals:
-                    ledger.add_removals(self._generation, self.mapping.account, end.removals)
+                # A removal that met a newer version is over: that one's own row brings the next.
+                removals = [r for r in end.removals if not (removed and r.row == row)]
+                if removals:
+                    ledger.add_removals(self._generation, self.mapping.account, removals)
                 if end.finished:
                     ledger.resolve(*self._where, row.name, row.created_at)
                 elif end.kind == 'deferred':

@@ -14,12 +14,14 @@ from container_crawler.rows import Row
 from s3_sync.channel import Rows
 from s3_sync.clock import FakeClock
 from s3_sync.config import Mapping, Remote, Secret
+from s3_sync.engine.outcomes import Outcome
 from s3_sync.ledger import Ledger
 from s3_sync.ledger.import_status import StatusImporter
 from s3_sync.metrics import NoMetrics
 from s3_sync.remote_health import RemoteHealth
 from s3_sync.sync_container import MappingState, Results, Services, SyncContainer
 from s3_sync.timestamps import MARKER
+from s3_sync.types import Removal
 
 LOGGER = logging.getLogger('test.sync_container')
 ROWS = [Row(i, f'o{i}', '1500000000.00000', 4, 'text/plain', 'e', False, 0) for i in range(1, 7)]
@@ -30,9 +32,11 @@ class Submitted:
 
     def __init__(self) -> None:
         self.modes: list[tuple[str, list[str]]] = []
+        self.finished: list[Callable[[Results], None]] = []
 
     def submit(self, message: Rows, rows: Sequence[Row], finished: Callable[[Results], None]) -> None:
         self.modes.append((message.mode, [row.name for row in rows]))
+        self.finished.append(finished)
 
 
 def mapping(**keys: object) -> Mapping:
@@ -109,6 +113,32 @@ def test_another_database_of_a_container_read_under_other_settings_is_looked_at_
     assert again.load_progress('two') is None
     again.handle_own(db('two', 6), ROWS, ignore)
     assert submitted.modes == [('look', [row.name for row in ROWS])]
+
+
+# -- waiting removals -----------------------------------------------------------------------
+
+
+def waits(*rows: Row) -> tuple[Removal, ...]:
+    return tuple(Removal('c', row, 0.0, sweep=False) for row in rows)
+
+
+def test_a_removal_is_forgotten_with_its_end_whatever_that_was(make: Make) -> None:
+    handler, submitted = make(mapping(retain_local=False))
+    ledger = handler._s.ledger
+    generation = handler.mapping.generation
+    ledger.add_removals(generation, 'AUTH_a', waits(*ROWS[:3]))
+    assert handler.remove(waits(*ROWS[:3])) == 3
+    assert handler.remove(waits(*ROWS[:3])) == 0, 'they are in hand'
+    assert submitted.modes == [('remove', ['o1', 'o2', 'o3'])]
+    newer = ROWS[1]._replace(created_at='1500000001.00000', row_id=9)
+    ledger.add_removals(generation, 'AUTH_a', waits(newer))
+    submitted.finished[0]([
+        (ROWS[0], Outcome('same', 'same', local=Outcome('archived', 'removed'))),
+        (ROWS[1], Outcome('failed', 'throttled')),
+        (ROWS[2], Outcome('same', 'remote-newer', local=Outcome('archived', 'waits', removals=waits(
+            ROWS[2], ROWS[3]))))])
+    left = [waiting.removal.row for waiting in ledger.due_removals(generation, 2e9, 10)]
+    assert left == [newer, ROWS[3]], 'the newer version keeps its own, and what met one waits for that one\'s row'
 
 
 # -- the mass-delete guard ------------------------------------------------------------------
