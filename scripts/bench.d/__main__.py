@@ -12,6 +12,7 @@ with warnings.catch_warnings():
     import first_sync
     import idle
     import large
+    import large_slo
     import latency
     import machine
     import report
@@ -32,6 +33,7 @@ def main() -> None:
         'first': lambda rig: first_sync.run(rig, options.objects, options.rounds),
         'steady': lambda rig: steady.run(rig, options.steady_objects),
         'large': lambda rig: large.run(rig, options.large_mib),
+        'slo': lambda rig: large_slo.run(rig, options.large_mib),
         'latency': lambda rig: latency.run(rig, options.puts),
         'idle': lambda rig: idle.run(rig, options.containers),
     }
@@ -56,7 +58,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog='scripts/bench', description=__doc__)
     parser.add_argument('benches', nargs='*', metavar='BENCH', default=[],
-                        help='first, steady, large, latency, idle; default: all, written to docs/benchmarks.md')
+                        help='first, steady, large, slo, latency, idle; default: all, written to docs/benchmarks.md')
     parser.add_argument('--objects', type=int, default=5000, help='of the first sync (default: %(default)s)')
     parser.add_argument('--rounds', type=int, default=3, help='of the first sync (default: %(default)s)')
     parser.add_argument('--steady-objects', type=int, default=50_000, help='(default: %(default)s)')
@@ -65,7 +67,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument('--containers', type=int, default=10_000, help='idle ones (default: %(default)s)')
     parser.add_argument('--output', type=Path, help='write the page there')
     options = parser.parse_args()
-    unknown = set(options.benches) - {'first', 'steady', 'large', 'latency', 'idle'}
+    unknown = set(options.benches) - {'first', 'steady', 'large', 'slo', 'latency', 'idle'}
     if unknown:
         parser.error(f'no such bench: {", ".join(sorted(unknown))}')
     return options

@@ -13,6 +13,7 @@ from typing import Any
 
 from processes import Usage, children, usage
 from prometheus import Samples, scrape, total
+from rclone import OTHER_KEY, OTHER_USER
 
 from s3_sync.trial.ports import Ports
 from s3_sync.trial.scratch import ScratchFolder
@@ -136,3 +137,9 @@ def mapping(endpoint: Any, container: str, bucket: str, **keys: object) -> dict[
     """Names in the bucket are the objects' own, so that rclone can be asked about the same bucket."""
     return {'account': 'AUTH_test', 'container': container, 'aws_bucket': bucket, 'aws_endpoint': endpoint.url,
             'aws_identity': endpoint.access_key, 'aws_secret': endpoint.secret_key, 'custom_prefix': '', **keys}
+
+
+def swift_mapping(cluster: SwiftCluster, container: str, bucket: str, **keys: object) -> dict[str, object]:
+    """To a container of the second account."""
+    return {'account': 'AUTH_test', 'container': container, 'protocol': 'swift', 'aws_bucket': bucket,
+            'aws_endpoint': cluster.auth_url, 'aws_identity': OTHER_USER, 'aws_secret': OTHER_KEY, **keys}

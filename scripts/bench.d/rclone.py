@@ -12,6 +12,8 @@ from s3_sync.trial.s3_endpoint import S3Endpoint
 from s3_sync.trial.swift_cluster import SwiftCluster
 
 TRANSFERS = 16
+OTHER_USER, OTHER_KEY = 'test2:tester2', 'testing2'
+"""Of a second account of the trial cluster, which stands for another cluster."""
 BEST = ('--use-server-modtime', '--update', '--checksum', '--fast-list')
 
 
@@ -31,15 +33,17 @@ class Rclone:
             'RCLONE_CONFIG': '/dev/null',
             'RCLONE_CONFIG_SWIFT_TYPE': 'swift', 'RCLONE_CONFIG_SWIFT_USER': cluster.user,
             'RCLONE_CONFIG_SWIFT_KEY': cluster.key, 'RCLONE_CONFIG_SWIFT_AUTH': cluster.auth_url,
+            'RCLONE_CONFIG_OTHER_TYPE': 'swift', 'RCLONE_CONFIG_OTHER_USER': OTHER_USER,
+            'RCLONE_CONFIG_OTHER_KEY': OTHER_KEY, 'RCLONE_CONFIG_OTHER_AUTH': cluster.auth_url,
             'RCLONE_CONFIG_S3_TYPE': 's3', 'RCLONE_CONFIG_S3_PROVIDER': 'Other',
             'RCLONE_CONFIG_S3_ENDPOINT': endpoint.url, 'RCLONE_CONFIG_S3_REGION': 'us-east-1',
             'RCLONE_CONFIG_S3_ACCESS_KEY_ID': endpoint.access_key,
             'RCLONE_CONFIG_S3_SECRET_ACCESS_KEY': endpoint.secret_key}
 
-    def sync(self, container: str, bucket: str, *flags: str) -> Run:
-        """The whole process, from start to end."""
+    def sync(self, container: str, bucket: str, *flags: str, remote: str = 's3') -> Run:
+        """The whole process, from start to end. ``remote``: ``s3``, or ``other``: another account of the Swift."""
         started = time.monotonic()
-        process = subprocess.Popen(['rclone', 'sync', f'swift:{container}', f's3:{bucket}', '--transfers',
+        process = subprocess.Popen(['rclone', 'sync', f'swift:{container}', f'{remote}:{bucket}', '--transfers',
                                     str(TRANSFERS), '--stats', '0', *flags], env=self._environment)
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
 
 from filling import Filler
-from rclone import Rclone
+from rclone import OTHER_KEY, OTHER_USER, Rclone
 
 from s3_sync.trial.s3_endpoint import S3Endpoint
 from s3_sync.trial.swift_cluster import SwiftCluster
@@ -43,6 +44,13 @@ class Rig:
                 client.delete_object(Bucket=name, Key=f'warm-{number}')
         finally:
             client.close()
+        return name
+
+    def other_container(self) -> str:
+        """A new empty container of the second account."""
+        name = f'bench-{next(self._numbers)}'
+        with closing(self.cluster.client(user=OTHER_USER, key=OTHER_KEY)) as client:
+            client.put_container(name)
         return name
 
     def fill(self, container: str, objects: int, size: int) -> None:
