@@ -123,9 +123,11 @@ class LargeCopies:
         parts: dict[int, StoredPart] = {}
 
         def copy(span: Span, stopped: Callable[[], bool]) -> None:
-            etag = retried(lambda: multipart.copy_part(
-                upload.place, upload.upload_id, span.number, span.first, span.size, if_match=current.etag),
-                clock=self._client.clock)
+            def once() -> str:
+                with self._client.parts:
+                    return multipart.copy_part(upload.place, upload.upload_id, span.number, span.first, span.size,
+                                               if_match=current.etag)
+            etag = retried(once, clock=self._client.clock)
             parts[span.number] = StoredPart(span.number, etag, span.size)
         in_parallel(copy, spans)
         return [parts[span.number] for span in spans]

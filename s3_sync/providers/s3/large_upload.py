@@ -45,6 +45,8 @@ class Sent:
 
     stored: StoredPart
     md5: str
+    opaque: bool = False
+    """The store's ETag of it is no MD5, whatever the mapping says: the bucket encrypts with keys of its own."""
 
 
 class LargeUploads:
@@ -65,7 +67,8 @@ class LargeUploads:
         upload = self._pending.begin(multipart, wanted, headers)
         try:
             sent = PartSender(self._client, multipart, upload, large, opaque=self._opaque).send(parts)
-            expected = '' if self._opaque else multipart_etag([part.md5 for part in sent])
+            opaque = self._opaque or any(part.opaque for part in sent)
+            expected = '' if opaque else multipart_etag([part.md5 for part in sent])
             etag = complete(upload, [part.stored for part in sent], expected)
         except HOPELESS:
             self._pending.abandon(multipart, upload)
@@ -127,7 +130,7 @@ class PartSender:
             read = body.md5
             if is_md5 and not self._opaque:
                 check_part(self._upload.place, part.number, etag, read)
-            return Sent(StoredPart(part.number, etag, part.size), read)
+            return Sent(StoredPart(part.number, etag, part.size), read, not is_md5)
         try:
             return retried(once, clock=self._client.clock, body=body)
         finally:

@@ -13,7 +13,15 @@ from dataclasses import dataclass, field, replace
 from secrets import token_hex
 
 from s3_sync.clock import Clock
-from s3_sync.errors import BucketNotFound, ConnectionFailed, NotConnected, NotFound, ProviderError, Unsupported
+from s3_sync.errors import (
+    BucketNotFound,
+    ConnectionFailed,
+    Forbidden,
+    NotConnected,
+    NotFound,
+    ProviderError,
+    Unsupported,
+)
 from s3_sync.providers.retry import retried
 from s3_sync.providers.s3.listing import Listing
 from s3_sync.providers.s3.multipart import Multipart, StoredPart
@@ -177,7 +185,7 @@ class PendingUploads:
         try:
             return tuple(upload.upload_id for upload in
                          retried(lambda: list(multipart.uploads(place)), clock=self._clock))
-        except Unsupported:
+        except (Forbidden, Unsupported):
             return None
 
     def _create(self, multipart: Multipart, place: Place, headers: Mapping[str, str]) -> str:

@@ -57,7 +57,8 @@ def capabilities(mapping: Mapping, endpoint: Endpoint) -> Capabilities:
     return Capabilities(
         create_only=False, conditional_overwrite=False,
         conditional_delete=endpoint.flavour == 'aws', etag_is_md5=not store_settings(mapping, endpoint).kms,
-        update_moves_data=True, repeats_parts=True, bucket_expiry=not google, batch_delete=1 if google else NAMES_PER_BATCH)
+        update_moves_data=True, repeats_parts=True, bucket_expiry=not google,
+        batch_delete=1 if google else NAMES_PER_BATCH)
 
 
 def conditional_put(mapping: Mapping, endpoint: Endpoint) -> tuple[bool, bool] | None:

@@ -152,6 +152,28 @@ def test_a_part_carries_its_md5_and_the_upload_the_metadata(start: Start) -> Non
     assert 'x-amz-meta-a' not in sent and 'x-amz-storage-class' not in sent
 
 
+def test_a_bucket_that_encrypts_with_keys_of_its_own_has_etags_that_prove_nothing_and_are_recorded(
+        start: Start) -> None:
+    held: dict[Name, bytes] = {('s', 'a'): b'data'}
+    odd = f'<CompleteMultipartUploadResult><ETag>"{"9" * 32}-1"</ETag></CompleteMultipartUploadResult>'
+    server, provider = start(
+        NO_NOTES, NO_UPLOADS, noted(), BEGUN, noted(),
+        reply(ETag=f'"{"8" * 32}"', x_amz_server_side_encryption='aws:kms'), reply(body=odd.encode()), noted(),
+        reply('204 No Content'))
+    written = provider.upload_large_object(MemoryLargeSource(held, [segment(held, 's', 'a')]), changed(size=4))
+    assert written.etag == '9' * 32 + '-1'
+    assert server.exchanges[7].headers['x-amz-meta-1space-copy-etag'] == written.etag
+
+
+def test_a_store_that_does_not_list_uploads_can_be_used_all_the_same(start: Start) -> None:
+    held: dict[Name, bytes] = {('s', 'a'): b'data'}
+    server, provider = start(NO_NOTES, reply('403 Forbidden'), noted(), BEGUN, noted(), reply('403 Forbidden'))
+    with pytest.raises(Forbidden):
+        provider.upload_large_object(MemoryLargeSource(held, [segment(held, 's', 'a')]), changed(size=4))
+    assert 'partNumber=1' in lines(server)[-1]
+    assert b'"others": null' in server.exchanges[2].body
+
+
 # -- metadata that cannot be changed in place ------------------------------------------------------------
 
 
