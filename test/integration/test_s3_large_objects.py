@@ -496,6 +496,17 @@ def test_a_write_that_came_between_is_not_overwritten_and_costs_no_second_upload
     assert scene.parts_sent() == 3
 
 
+def test_a_refused_upload_never_touches_the_winner_s_large_metadata(scene: Scene) -> None:
+    theirs = {f'k{i}': chr(97 + i) * 200 for i in range(15)}
+    ours = {f'k{i}': chr(65 + i) * 200 for i in range(15)}
+    scene.send(film(), user_metadata=theirs)
+    scene.proxy.clear()
+    with pytest.raises(PreconditionFailed):
+        scene.send(film(1), condition=ABSENT, user_metadata=ours)
+    assert scene.proxy.count('PUT', r'/\.metadata/') == 0
+    assert dict(scene.provider().head_object('film').user_metadata) == theirs
+
+
 def test_an_upload_begun_with_older_metadata_is_ended_and_not_used(scene: Scene) -> None:
     large = film()
     scene.proxy.fail(ResetRequest(), method='POST', path=COMPLETE, times=None)
@@ -590,6 +601,38 @@ def test_a_note_that_is_none_of_ours_is_left_alone(scene: Scene) -> None:
         scene.client.put_object(Bucket=scene.bucket, Key=key, Body=body)
         assert scene.provider().sweep_uploads(0) == 0
         assert scene.keys() == {key}
+
+
+# -- what others left ------------------------------------------------------------------------------------------
+
+
+def test_a_copy_of_the_predecessor_is_known_and_proven_without_a_byte_being_read(scene: Scene) -> None:
+    large, key = film(), SCHEME.key('film')
+    upload = scene.client.create_multipart_upload(
+        Bucket=scene.bucket, Key=key, ContentType='video/mp4',
+        Metadata={'color': 'red', 'x-static-large-object': 'True'})['UploadId']
+    parts = []
+    for number, piece in enumerate(large.layout.pieces, 1):
+        etag = scene.client.upload_part(Bucket=scene.bucket, Key=key, UploadId=upload, PartNumber=number,
+                                        Body=large.objects[piece.container, piece.name])['ETag']
+        parts.append({'PartNumber': number, 'ETag': etag})
+    scene.client.complete_multipart_upload(Bucket=scene.bucket, Key=key, UploadId=upload,
+                                           MultipartUpload={'Parts': parts})
+    provider = scene.provider()
+    head = provider.head_object('film')
+    meta = meta_of(large, user_metadata={'color': 'red'}, content_type='video/mp4')
+    assert (head.data_time, provider.relation(large, head)) == (None, 'same')
+    assert provider.comparable(head) == provider.comparable(meta)
+    # Its manifest PUT had failed, and it never noticed.
+    with pytest.raises(Unproven):
+        provider.prove(meta, large=large)
+    assert provider.ensure_manifest(large, meta) is True
+    provider.prove(meta, large=large)
+    scene.client.put_object(Bucket=scene.bucket, Key=SCHEME.manifest_key('film'), Body=large.layout.manifest,
+                            ContentType='application/json')
+    assert provider.ensure_manifest(large, meta) is False
+    provider.prove(meta, large=large)
+    assert large.opened == []
 
 
 # -- ordinary objects instead --------------------------------------------------------------------------------
