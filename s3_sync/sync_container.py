@@ -22,7 +22,7 @@ from s3_sync.clock import Clock
 from s3_sync.config import Mapping as SyncMapping
 from s3_sync.delete_guard import HELD, DeleteGuard
 from s3_sync.engine.outcomes import Outcome
-from s3_sync.errors import LedgerError
+from s3_sync.errors import ConnectionFailed, LedgerError
 from s3_sync.ledger import Ledger, Work
 from s3_sync.ledger.import_status import StatusImporter
 from s3_sync.metrics import Metrics
@@ -38,6 +38,11 @@ STATSD_NAMES = {'copied': 'copied_objects', 'bytes': 'bytes', 'deleted': 'delete
 
 CONTAINER_HEADERS = ('x-container-meta-', 'x-container-read', 'x-container-write')
 """What of a container may travel; the mapping's settings and the provider choose among it."""
+
+LATE_SECONDS = 600.0
+"""How long a store may take to carry out a request whose answer never came."""
+DELETE_AGAIN = 'delete-again'
+"""Reason to wait: the object was deleted, but a write without an answer came before, and may come after."""
 
 
 class Dispatch(Protocol):
@@ -301,12 +306,23 @@ class SyncContainer(RowHandler):
                 if removals:
                     ledger.add_removals(self._generation, self.mapping.account, removals)
                 if end.finished:
+                    late = outcome.kind == 'deleted' and self._may_come_late(row)
                     ledger.resolve(*self._where, row.name, row.created_at)
+                    if late:
+                        ledger.record(self._generation, Work(
+                            self.mapping.account, self.container, row, 'deferred', DELETE_AGAIN,
+                            due=self._s.clock.now() + LATE_SECONDS))
                 elif end.kind == 'deferred':
                     ledger.record(self._generation, Work(self.mapping.account, self.container, row, 'deferred',
                                                          end.reason, end.detail, due=end.due))
                 else:
                     self._record_failure(row, end)
+
+    def _may_come_late(self, row: Row) -> bool:
+        """Whether a write of this object lost its answer a short while ago: the store may yet carry it out."""
+        known = self._s.ledger.find(*self._where, row.name)
+        return (known is not None and known.reason == ConnectionFailed.reason
+                and self._s.clock.now() - known.updated < LATE_SECONDS)
 
     def _record_failure(self, row: Row, outcome: Outcome) -> None:
         permanent = outcome.kind == 'permanent'

@@ -19,7 +19,7 @@ from s3_sync.ledger import Ledger
 from s3_sync.ledger.import_status import StatusImporter
 from s3_sync.metrics import NoMetrics
 from s3_sync.remote_health import RemoteHealth
-from s3_sync.sync_container import MappingState, Results, Services, SyncContainer
+from s3_sync.sync_container import LATE_SECONDS, MappingState, Results, Services, SyncContainer
 from s3_sync.timestamps import MARKER
 from s3_sync.types import Removal
 
@@ -139,6 +139,28 @@ def test_a_removal_is_forgotten_with_its_end_whatever_that_was(make: Make) -> No
             ROWS[2], ROWS[3]))))])
     left = [waiting.removal.row for waiting in ledger.due_removals(generation, 2e9, 10)]
     assert left == [newer, ROWS[3]], 'the newer version keeps its own, and what met one waits for that one\'s row'
+
+
+def test_an_object_whose_last_write_lost_its_answer_is_deleted_twice(make: Make) -> None:
+    """The store may carry the write out after the delete (and the first delete found nothing)."""
+    handler, submitted = make(mapping())
+    ledger = handler._s.ledger
+
+    def waits() -> list[tuple[str, str, float]]:
+        return [(w.row.name, w.reason, w.due) for kind in ('failed', 'deferred')
+                for w in ledger.failures(handler.mapping.generation, kind=kind)]  # type: ignore[arg-type]
+
+    rows = [row._replace(deleted=True, created_at='1500000001.00000') for row in ROWS[:2]]
+    handler.handle_own(db('one', 2), ROWS[:2], ignore)
+    submitted.finished[-1]([(ROWS[0], Outcome('failed', 'connection', 'timed out')), (ROWS[1], Outcome('copied'))])
+    handler.handle_own(db('one', 4), rows, ignore)
+    submitted.finished[-1]([(row, Outcome('deleted')) for row in rows])
+    ((name, reason, due),) = waits()
+    assert (name, reason, due) == ('o1', 'delete-again', handler._s.clock.now() + LATE_SECONDS)
+    handler.retry(list(ledger.failures(handler.mapping.generation, kind='deferred')))
+    assert submitted.modes[-1] == ('look', ['o1'])
+    submitted.finished[-1]([(rows[0], Outcome('deleted'))])
+    assert waits() == []
 
 
 # -- the mass-delete guard ------------------------------------------------------------------
