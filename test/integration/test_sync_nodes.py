@@ -3,14 +3,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
 
-from container_crawler.shares import node_share
 from s3_sync.trial.s3_endpoint import S3Endpoint
 from s3_sync.trial.swift_cluster import SwiftCluster
 from test.servers.fault_proxy import Stall
+from test.servers.nodes import down, names_for_every_node
 from test.servers.scene import Scene, pointers, waiting
 from test.servers.sync_daemon import SyncDaemon, eventually
 
@@ -30,32 +30,8 @@ def scene(trio: SwiftCluster, s3: S3Endpoint, bucket: str, fresh_name: Callable[
         yield made
 
 
-@contextmanager
-def down(cluster: SwiftCluster, *nodes: int) -> Iterator[None]:
-    """The storage servers of these nodes are down; the proxy goes on."""
-    for node in nodes:
-        cluster.stop_node(node)
-    try:
-        yield
-    finally:
-        for node in nodes:
-            cluster.start_node(node)
-
-
 def daemons(scene: Scene, *nodes: int, **settings: object) -> list[SyncDaemon]:
     return [scene.daemon(node=node, settings=settings) for node in nodes]
-
-
-def names_for_every_node(prefix: str, each: int) -> set[str]:
-    """Names of which every node's share has ``each``, whichever replica it has."""
-    found: dict[int, list[str]] = {0: [], 1: [], 2: []}
-    number = 0
-    while any(len(names) < each for names in found.values()):
-        name = f'{prefix}-{number}'
-        number += 1
-        if len(found[node_share(name, 3)]) < each:
-            found[node_share(name, 3)].append(name)
-    return {name for names in found.values() for name in names}
 
 
 def test_while_all_live_each_object_is_copied_once_and_verifying_sends_no_data(scene: Scene) -> None:
