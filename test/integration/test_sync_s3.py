@@ -147,17 +147,3 @@ def test_copy_after_waits_without_failing_or_holding_others(daemon: MakeDaemon, 
     sync.start()
     eventually(lambda: remote.names() == {'young'}, 'the object when it is due')
     assert sync.stop() == 0
-
-
-def test_a_large_object_is_listed_as_a_permanent_failure_and_never_copied_broken(
-        daemon: MakeDaemon, remote: Remote, swift_client: Connection, container: str) -> None:
-    swift_client.put_object(container, 'part', b'x' * 10)
-    manifest = f'[{{"path": "/{container}/part"}}]'
-    swift_client.put_object(container, 'slo', manifest, query_string='multipart-manifest=put')
-    swift_client.put_object(container, 'dlo', b'', headers={'X-Object-Manifest': f'{container}/part'})
-    sync = daemon()
-    said = sync.once(expect=3)
-    assert 'large-object' in said
-    assert remote.names() == {'part'}
-    assert sync.failures() == {f'AUTH_test/{container}/slo': ('permanent', 'large-object'),
-                               f'AUTH_test/{container}/dlo': ('permanent', 'large-object')}
