@@ -115,6 +115,10 @@ class Unsupported(PermanentError):
     reason = 'unsupported'
 
 
+MANIFEST_MISSING = 'manifest'
+"""Reason of ``Unproven``: the data is right, the manifest beside it is missing or another one."""
+
+
 class Unproven(ProviderError):
     """The remote does not show that it holds this version, whole: nothing local may go."""
 

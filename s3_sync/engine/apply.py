@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -193,6 +194,8 @@ class Applier:
             self.provider.update_metadata(action.meta, action.remote)
         except Unsupported:
             # Archive storage classes and the like: metadata changes only with the data.
+            if action.meta.data_time != version.meta.data_time:
+                raise  # the remote's data is newer than what there is here
             return self._overwrite(version, action.remote)
         if version.large is not None:
             self.provider.ensure_manifest(version.large, version.meta)
@@ -227,11 +230,15 @@ class Applier:
                 return self.archiver.finish(version, brought, cleared=cleared)
             if brought.written is not None:
                 raise
-            # Its ETag tells nothing (KMS, parts of another size): what a write of ours returns does.
+            # Its ETag tells nothing (KMS, parts of another size): what a write of ours returns does. But only over
+            # this very version: somebody may have brought a newer one since it was looked at.
+            rules = replace(self._rules(version), relation=lambda remote: 'different')
+            action = decide(version.meta, self._look(version.meta.name), rules)
+            if not isinstance(action, Copy):
+                raise
             self.logger.info('%r: %s; sent again', version.row.path, error)
             version.opened.body.rewind()
-            again = self._overwrite(version, self.provider.head_object(version.meta.name))
-            return self.archiver.finish(version, again, cleared=cleared)
+            return self.archiver.finish(version, self._copy(version, action.condition), cleared=cleared)
 
     # -- tombstones ----------------------------------------------------------------------
 

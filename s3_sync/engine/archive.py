@@ -7,6 +7,7 @@ go, wait for the sweep of their account.
 """
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
@@ -30,6 +31,8 @@ DEFER_SECONDS = 300.0
 SEGMENT_CONTAINERS = ('_segments', '+segments')
 """Ends of names under which Swift's clients and s3api keep segments."""
 DAY_SECONDS = 86400.0
+REMEMBERED_WRITES = 10_000
+"""Answers to writes that may still be needed as proof when the local object could not go at once."""
 
 
 class Remover(Protocol):
@@ -95,8 +98,17 @@ def peers_lack(peers: Iterable[Peer], version: Version, now: float) -> Outcome |
         try:
             peer.provider.prove(version.meta, large=version.large)
         except (Unproven, NotFound) as error:
+            if isinstance(error, Unproven) and _has_newer(peer.provider, version.meta):
+                continue  # it needs no older one
             return Outcome('deferred', 'awaits-copy', f'for {peer.name}: {error}', due=now + DEFER_SECONDS)
     return None
+
+
+def _has_newer(provider: BaseSync, meta: ObjectMeta) -> bool:
+    """Whether the remote has data that replaces this version's."""
+    theirs = provider.head_object(meta.name).data_time
+    return theirs is not None and meta.data_time is not None and bool(
+        without_marker(theirs) > without_marker(meta.data_time))
 
 
 class Archiver:
@@ -109,6 +121,8 @@ class Archiver:
         self._remover = remover
         self._peers = peers
         self._clock = clock
+        self._written: OrderedDict[str, tuple[str, PutResult]] = OrderedDict()
+        """By name: a version, and what our write of it returned."""
         self._holds_segments = mapping.of_all_containers or mapping.container.endswith(SEGMENT_CONTAINERS)
 
     def finish(self, version: Version, brought: Brought, *, cleared: bool) -> Outcome:
@@ -129,7 +143,7 @@ class Archiver:
             if not self._replaced(version, brought.remote):
                 return Outcome('same', 'remote-newer')
         else:
-            self._provider.prove(version.meta, large=version.large, written=brought.written)
+            self._provider.prove(version.meta, large=version.large, written=self._answer(version.meta, brought))
         waits = peers_lack(self._peers, version, now)
         if waits is not None:
             return waits
@@ -140,13 +154,33 @@ class Archiver:
         # too old to touch it.
         return self._remove(version.row, version.row.times)
 
+    def _answer(self, meta: ObjectMeta, brought: Brought) -> PutResult | None:
+        """What our write of this version returned, now or at an earlier try.
+
+        Where ETags tell nothing (KMS) the only proof; without it every try would send the data again.
+        """
+        version = repr((meta.data_time, meta.meta_time, meta.etag))
+        if brought.written is not None and brought.written.etag != meta.content_md5:
+            self._written[meta.name] = version, brought.written
+            self._written.move_to_end(meta.name)
+            if len(self._written) > REMEMBERED_WRITES:
+                self._written.popitem(last=False)
+        known, answer = self._written.get(meta.name, ('', None))
+        return brought.written or (answer if known == version else None)
+
     def ghost(self, row: ObjectRow) -> Outcome | None:
-        """A row whose version is on no disk: when the remote has it, or a newer one, the row goes as well."""
+        """A row whose version is on no disk: when the remote has it, or a newer one, the row goes as well.
+
+        What is on the disks then goes with it, and may be the data without its
+        latest metadata: so the remote must be as new in both.
+        """
         try:
             remote = self._provider.head_object(row.name)
         except NotFound:
             return None
-        if remote.data_time is None or without_marker(remote.data_time) < without_marker(row.times.data):
+        times = [without_marker(time) for time in (remote.data_time, remote.meta_time) if time is not None]
+        data, newest = without_marker(row.times.data), without_marker(row.times.newest)
+        if remote.data_time is None or times[0] < data or max(times) < newest:
             return None
         return self._remove(row, row.times)
 

@@ -7,19 +7,20 @@ from typing import Literal
 import pytest
 from swift.common.utils import Timestamp
 
+from s3_sync.base_sync import NO_CONDITION
 from s3_sync.clock import FakeClock
 from s3_sync.config import Mapping, Remote, Secret
 from s3_sync.engine.apply import Applier
 from s3_sync.engine.archive import DEFER_SECONDS, Archiver, Peer
 from s3_sync.engine.outcomes import Outcome
 from s3_sync.engine.select import Selector
-from s3_sync.errors import ConnectionFailed, RemovalDeferred
+from s3_sync.errors import ConnectionFailed, RemovalDeferred, Unsupported
 from s3_sync.local.versions import RESTORED_FROM_HEADER, RESTORED_HEADER
 from s3_sync.providers.memory import MemorySync
-from s3_sync.streams import BytesBody
+from s3_sync.streams import Body, BytesBody
 from s3_sync.timestamps import MARKER, RowTimes
-from s3_sync.types import ObjectRow
-from test.fakes.faulty import Fault, FaultySync
+from s3_sync.types import Condition, ObjectMeta, ObjectRow, PutResult
+from test.fakes.faulty import Fault, FaultySync, on
 from test.fakes.source import FakeSource
 
 NOW = 2_000_000_000.0
@@ -44,6 +45,17 @@ class FakeRemover:
             return 'superseded'
         del self.source.live[row.name]
         return 'removed'
+
+
+class OpaqueStore(MemorySync):
+    """A store whose ETags are no MD5s, as with SSE-KMS."""
+
+    def head_object(self, key: str, *, bucket: str | None = None) -> ObjectMeta:
+        return replace(super().head_object(key, bucket=bucket), etag=f'opaque-{key}', etag_is_md5=False)
+
+    def upload_object(self, body: Body, meta: ObjectMeta, *, condition: Condition = NO_CONDITION) -> PutResult:
+        super().upload_object(body, meta)
+        return PutResult(f'opaque-{meta.name}')
 
 
 class Bench:
@@ -141,6 +153,47 @@ def test_a_newer_local_version_wins_over_the_delete() -> None:
     assert bench.source.live['o'][0] == b'newer'
 
 
+def test_a_newer_version_that_came_before_the_proof_is_not_overwritten() -> None:
+    bench = Bench()
+    row = bench.source.put('o', b'data', 1000)
+    bench.memory.upload_object(BytesBody(b'data'), bench.source.live['o'][1])
+
+    nodes = iter(['another'])
+
+    def another_node(operation: str, number: int) -> None:
+        if operation == 'prove' and next(nodes, None):
+            bench.memory.upload_object(BytesBody(b'newer'), ObjectMeta('o', 5, data_time=Timestamp(2000)))
+    bench.provider.plan = another_node
+    outcome = bench.applier.handle(row, 'look')
+    assert outcome.end[:2] == ('failed', 'unproven')
+    assert bench.memory.get_object('o').read() == b'newer'
+    assert bench.remover.asked == []
+
+
+def test_older_data_does_not_come_along_with_newer_metadata_where_that_cannot_be_set_alone() -> None:
+    bench = Bench()
+    bench.memory.upload_object(BytesBody(b'newer'), ObjectMeta('o', 5, data_time=Timestamp(2000)))
+    bench.source.put('o', b'older', 1000)
+    row = bench.source.post('o', 3000, {'colour': 'red'})
+    bench.provider.plan = on('update_metadata', Fault(Unsupported('in an archive class')))
+    assert bench.applier.handle(row, 'look')[:2] == ('permanent', 'unsupported')
+    assert bench.memory.get_object('o').read() == b'newer'
+    assert bench.remover.asked == []
+
+
+def test_a_store_whose_etags_tell_nothing_gets_the_data_once_however_long_the_local_object_has_to_wait() -> None:
+    bench = Bench()
+    bench.memory = OpaqueStore()
+    bench.provider.inner = bench.memory
+    row = bench.source.put('o', b'data', 1000)
+    bench.remover.error = RemovalDeferred('node 2 is away')
+    for mode in ('own', 'look', 'look'):
+        assert bench.applier.handle(row, mode).end.reason == 'replica-away'
+    bench.remover.error = None
+    assert bench.applier.handle(row, 'look').end == Outcome('archived', 'removed')
+    assert bench.provider.calls.count('upload_object') == 1
+
+
 # -- ghosts ---------------------------------------------------------------------------------
 
 
@@ -168,6 +221,25 @@ def test_a_row_whose_version_nobody_has_stays_a_failure() -> None:
     bench.source.put('o', b'stale', 500)
     assert bench.applier.handle(row, 'look')[:2] == ('failed', 'stale-replica')
     assert bench.remover.asked == []
+
+
+def test_a_row_whose_metadata_the_remote_lacks_is_no_ghost() -> None:
+    bench = Bench()
+    bench.source.put('o', b'data', 1000)
+    bench.memory.upload_object(BytesBody(b'data'), bench.source.live['o'][1])
+    row = bench.source.post('o', 2000, {'colour': 'red'})
+    bench.source.put('o', b'data', 1000)  # the only replica that is left missed the POST
+    assert bench.applier.handle(row, 'look')[:2] == ('failed', 'stale-replica')
+    assert bench.remover.asked == []
+
+
+def test_an_old_replica_goes_also_where_several_destinations_have_the_newer_version() -> None:
+    bench = Bench(peer={})
+    bench.source.put('o', b'newer', 2000)
+    for remote in (bench.memory, bench.other):
+        remote.upload_object(BytesBody(b'newer'), bench.source.live['o'][1])
+    ghost = bench.source.put('o', b'older', 1000)
+    assert bench.applier.handle(ghost, 'look').end == Outcome('archived', 'removed')
 
 
 # -- restored objects -----------------------------------------------------------------------
