@@ -157,7 +157,8 @@ class PutResult:
 class Removal:
     """A local object whose archived copy is proven, and which goes once nothing needs it here (semantics 2.3).
 
-    ``row`` of an object is its container's row. Of a segment, which has no row
+    ``row`` of an object is its container's row; of a large one with segments that
+    wait beside it, with its content (``Layout.etag``) as etag. Of a segment, which has no row
     with this mapping, only name, size and etag count (row_id 0, created_at '').
     """
 

@@ -132,8 +132,9 @@ class Archiver:
         """
         now = self._clock.now()
         if version.large is not None and version.large.layout.kind == 'dlo' and not version.large.layout.pieces:
-            # The listing of one replica, perhaps of one that lags: nothing that a copy could prove.
-            return Outcome('same', 'empty-dlo')
+            # The listing of one replica, perhaps of one that lags: nothing that a copy could prove. Segments that come
+            # later touch no row of it.
+            return Outcome('deferred', 'empty-dlo', due=now + DAY_SECONDS)
         restored = restored_at(version.opened.meta.sysmeta, version.opened.times)
         if restored is not None:
             due = restored + max(self._mapping.copy_after, self._mapping.restore_days * DAY_SECONDS)
@@ -147,8 +148,9 @@ class Archiver:
         waits = peers_lack(self._peers, version, now)
         if waits is not None:
             return waits
-        removals = () if cleared else self._removals(version, now)
-        if removals:
+        removals = self._removals(version, now)
+        # A DLO may come to other segments than those that the ledger has by now.
+        if removals and not (cleared and removals[0].row.etag == version.row.row.etag):
             return Outcome('archived', 'waits', removals=removals)
         # The row's times: of a link its own, not its target's; of a version newer than the row, which has its own row,
         # too old to touch it.
@@ -211,7 +213,7 @@ class Archiver:
             Removal(container, Row(0, name, '', s.size, '', s.etag, False, 0), now + grace, sweep=True, owner=owner,
                     owner_etag=layout.etag)
             for (container, name), s in named.items()]
-        return (Removal(row.container, row.row, now, sweep=False), *segments)
+        return (Removal(row.container, row.row._replace(etag=layout.etag), now, sweep=False), *segments)
 
     def _remove(self, row: ObjectRow, times: RowTimes) -> Outcome:
         try:

@@ -84,13 +84,30 @@ def test_the_manifest_leaves_after_its_segments_are_written_down_for_the_sweep()
     assert [step[:2] for step in outcome.steps] == [('copied', ''), ('archived', 'waits')]
     assert 'o' in bench.source.live
     first, *segments = outcome.end.removals
-    assert (first.row, first.sweep, first.due) == (row.row, False, NOW)
     etag = bench.memory.head_object('o').source_etag
+    assert (first.row, first.sweep, first.due) == (row.row._replace(etag=etag), False, NOW)
     assert [(r.container, r.row.name, r.row.etag, r.row.size) for r in segments] == [
         ('s', 'a', md5(b'a' * 1000), 1000), ('s', 'b', md5(b'b' * 500), 500)]
     assert {(r.sweep, r.due, r.owner, r.owner_etag) for r in segments} == {(True, NOW + DAY, 'c/o', etag)}
-    assert bench.applier.handle(row, 'remove').end == Outcome('archived', 'removed')
+    cleared = ObjectRow(row.account, row.container, first.row)
+    assert bench.applier.handle(cleared, 'remove').end == Outcome('archived', 'removed')
     assert 'o' not in bench.source.live
+
+
+def test_a_dlo_that_changed_since_its_segments_were_written_down_waits_for_the_new_ones() -> None:
+    bench = Bench()
+    row = bench.source.put('o', b'', 1000, large_object='dlo')
+
+    def lists(objects: dict[tuple[str, str], bytes]) -> None:
+        bench.source.larges['o'] = MemoryLargeSource(objects, [segment(objects, *where) for where in objects],
+                                                     kind='dlo', prefix='s/p/')
+    lists({('s', 'p/1'): b'one'})
+    cleared = ObjectRow(row.account, row.container, bench.applier.handle(row).end.removals[0].row)
+    lists({('s', 'p/1'): b'one', ('s', 'p/2'): b'two'})
+    end = bench.applier.handle(cleared, 'remove').end
+    assert [r.row.name for r in end.removals] == ['o', 'p/1', 'p/2'] and 'o' in bench.source.live
+    cleared = ObjectRow(row.account, row.container, end.removals[0].row)
+    assert bench.applier.handle(cleared, 'remove').end == Outcome('archived', 'removed')
 
 
 def test_sub_manifests_and_what_they_name_are_segments_too() -> None:
@@ -136,9 +153,9 @@ def test_a_manifest_that_got_lost_before_the_proof_is_brought_again() -> None:
     assert bench.provider.calls.count('upload_large_object') == 1
 
 
-def test_a_dlo_without_segments_stays() -> None:
+def test_a_dlo_without_segments_stays_and_is_looked_at_again() -> None:
     bench = Bench()
     row = bench.source.put('o', b'', 1000, large_object='dlo')
     bench.source.larges['o'] = MemoryLargeSource({}, [], kind='dlo', prefix='s/p/')
-    assert bench.applier.handle(row).end == Outcome('same', 'empty-dlo')
+    assert bench.applier.handle(row).end == Outcome('deferred', 'empty-dlo', due=NOW + DAY)
     assert 'o' in bench.source.live
