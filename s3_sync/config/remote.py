@@ -119,8 +119,3 @@ class Remote(Bucket, NamedRemote):
         """Whether this is Amazon S3 itself, where virtual-host style and new SDK defaults are right."""
         return self.protocol == 's3' and (
             self.endpoint is None or identity.endpoint_host(self.endpoint).endswith(AWS_SUFFIXES))
-
-    @property
-    def default_chain(self) -> bool:
-        """Whether the AWS libraries look for credentials themselves."""
-        return self.protocol == 's3' and self.identity is None

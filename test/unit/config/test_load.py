@@ -119,7 +119,7 @@ def test_a_limit_of_a_remote_beats_the_top_level(loaded: Make) -> None:
 
 def test_s3_without_identity_and_secret_uses_the_default_chain(loaded: Make) -> None:
     settings: Settings = loaded({'account': 'a', 'container': 'c', 'aws_bucket': 'b'})
-    assert settings.containers[0].remote.default_chain
+    assert settings.containers[0].remote.identity is None
     assert settings.containers[0].remote.secret is None
 
 

@@ -349,3 +349,15 @@ def test_metadata_that_changed_is_brought_before_the_object_goes() -> None:
     outcome = bench.applier.handle(row, 'look')
     assert [step.kind for step in outcome.steps] == ['updated', 'archived']
     assert bench.memory.head_object('o').user_metadata == {'colour': 'red'}
+
+
+def test_metadata_that_could_not_be_brought_keeps_the_object_here() -> None:
+    """The predecessor took no notice of a refused POST, and deleted the object (its defect 7.1.7)."""
+    bench = Bench()
+    bench.source.put('o', b'data', 1000)
+    bench.memory.upload_object(BytesBody(b'data'), bench.source.live['o'][1])
+    row = bench.source.post('o', 2000, {'colour': 'red'})
+    bench.provider.plan = lambda operation, number: Fault(ConnectionFailed('reset')) \
+        if operation == 'update_metadata' else None
+    assert bench.applier.handle(row, 'look')[:2] == ('failed', 'connection')
+    assert bench.remover.asked == []
