@@ -1,15 +1,17 @@
 """One account as a sweep reads it: every container, hidden ones too, and what manifests and links say.
 
-Read through Swift's own proxy application, which puts sharded containers
-together and decrypts where its pipeline can. What cannot be read beyond doubt is an
-error: a sweep deletes what nothing refers to, so a reference that is overlooked
-costs data.
+Read through Swift's own proxy application, which decrypts where its pipeline
+can. What cannot be read beyond doubt is an error: a sweep deletes what nothing
+refers to, so a reference that is overlooked costs data. Therefore listings are
+those of all replicas together, and a name may have several rows: a server that
+has just come back lists what the object was.
 """
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -18,6 +20,7 @@ from swift.common.utils import Timestamp
 from s3_sync.clock import Clock, SystemClock
 from s3_sync.errors import AccountUnreadable, SourceError, SourceUnavailable, SourceUnusable
 from s3_sync.local.links import link_of, stored_names
+from s3_sync.local.listing_app import replica_rule
 from s3_sync.local.proxy_client import ProxyClient
 from s3_sync.timestamps import parse_timestamp
 from s3_sync.wire.swift_headers import is_encrypted
@@ -70,27 +73,27 @@ class LocalAccount:
     def containers(self) -> Iterator[str]:
         """All names, in order; those of Swift's own making (they begin with NUL) among them."""
         for page in self._pages(lambda: _missing(f'the account {self.account} is not found')):
-            yield from (entry['name'] for entry in page)
+            yield from dict.fromkeys(entry['name'] for entry in page)
 
     def listing(self, container: str) -> Iterator[list[Listed]]:
-        """Every row, page by page. A container that is deleted meanwhile had none left."""
+        """Every row of any replica, page by page. A container that is deleted meanwhile had none left."""
         for page in self._pages(lambda: self._container_missing(container), container):
             yield [self._listed(container, entry) for entry in page]
 
     def look(self, container: str, listed: Listed) -> Found | None:
         """What the object refers to: the version of this row or a newer one. None: it is deleted."""
-        row: Listed | None = listed
+        row = listed
         for _ in range(LOOKS):
-            if row is None:
-                return None
             for newest in (False, True):
                 answer = self._current(container, row, newest)
                 if answer is not None:
                     return answer[0]
-            again = self._row(container, row.name)
-            if again == row:
+            now = self._rows(container, row.name)
+            if not now:
+                return None
+            if row in now:
                 break
-            row = again
+            row = max(now, key=lambda shown: (shown.modified, shown.slo))
         raise AccountUnreadable(f'{self.account}/{container}/{listed.name} is listed, and no replica that answers '
                                 'has that version')
 
@@ -144,15 +147,14 @@ class LocalAccount:
                 return
             if not page:
                 return
-            for entry in page:
-                name: str = entry['name']
-                if name.encode() <= last.encode():
-                    raise AccountUnreadable(f'the listing of {what} goes back to {name!r}')
-                last = name
+            names = [entry['name'].encode() for entry in page]
+            if names[0] <= last.encode() or any(one > other for one, other in pairwise(names)):
+                raise AccountUnreadable(f'the listing of {what} after {last!r} goes back')
+            last = page[-1]['name']
             yield page
 
     def _page(self, container: str | None, params: Mapping[str, str]) -> list[Any] | None:
-        status, _, body = self._ask('GET', self._where(container), {}, {'format': 'json', **params})
+        status, _, body = self._ask('GET', self._where(container), replica_rule('union'), {'format': 'json', **params})
         if status == 404:
             return None
         try:
@@ -161,13 +163,12 @@ class LocalAccount:
             raise AccountUnreadable(f'a listing of {self.account}/{container or ""} is not JSON') from error
         return [entry for entry in found if 'name' in entry]
 
-    def _row(self, container: str, name: str) -> Listed | None:
-        """The row of one object now, None when there is none any more."""
+    def _rows(self, container: str, name: str) -> list[Listed]:
+        """The rows of one object now."""
         page = self._page(container, {'prefix': name, 'limit': '1'})
         if page is None:
             self._container_missing(container)
-        rows = [self._listed(container, entry) for entry in page or () if entry['name'] == name]
-        return rows[0] if rows else None
+        return [self._listed(container, entry) for entry in page or () if entry['name'] == name]
 
     def _container_missing(self, container: str) -> None:
         page = self._page(None, {'prefix': container, 'limit': '1'})

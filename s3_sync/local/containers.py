@@ -13,6 +13,7 @@ from swift.common.utils import parse_header
 
 from s3_sync.clock import Clock, SystemClock
 from s3_sync.errors import SegmentChanged, SourceEncrypted, SourceUnavailable
+from s3_sync.local.listing_app import replica_rule
 from s3_sync.local.proxy_client import ProxyClient
 
 KEPT_SECONDS = 60.0
@@ -71,11 +72,13 @@ class Containers:
     def members(self, account: str, container: str, prefix: str) -> Iterator[Member]:
         """Everything that begins with the prefix, in the listing's order, a page in memory at a time.
 
-        SegmentChanged when there is no such container.
+        SegmentChanged when there is no such container. SourceUnavailable also
+        while its replicas do not list the same: what is missing from one may
+        be what is missing from a copy.
         """
         marker = ''
         while True:
-            answer = self._client.request('GET', (account, container), params={
+            answer = self._client.request('GET', (account, container), replica_rule('agreed'), {
                 'format': 'json', 'prefix': prefix, 'marker': marker})
             if answer.status == 404:
                 answer.close()

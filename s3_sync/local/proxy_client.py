@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from swift.common.internal_client import UnexpectedResponse
 from swift.common.swob import Request
@@ -20,6 +20,8 @@ from swift.proxy.controllers.base import get_container_info
 from s3_sync.clock import Clock, SystemClock
 from s3_sync.concurrency import Timeout, spawn
 from s3_sync.errors import SourceEncrypted, SourceUnavailable
+from s3_sync.local.listing_app import PROBLEM_HEADER, RULE_HEADER, serve_replica_listings
+from s3_sync.local.replica_listing import ReplicaListing
 from s3_sync.wire.swift_headers import is_encrypted, text_of_header
 
 BUILD_REST_SECONDS = 60.0
@@ -78,6 +80,7 @@ class ProxyClient:
         self._clock = clock or SystemClock()
         self._logger = logger or logging.getLogger(__name__)
         self._client: Any = None
+        self._replica_listing: ReplicaListing | None = None
         self._broken = ''
         self._broken_until = 0.0
 
@@ -85,22 +88,40 @@ class ProxyClient:
                 params: Mapping[str, str] | None = None, *, normal: Collection[int] = NORMAL) -> ProxyAnswer:
         """One request for account, container and object (or less).
 
-        SourceUnavailable when there is no answer or one that is not ``normal``;
-        SourceEncrypted when the pipeline fails to decrypt.
+        With ``replica_rule`` among the headers a listing comes from all
+        replicas. SourceUnavailable when there is no answer or one that is not
+        ``normal``; SourceEncrypted when the pipeline fails to decrypt.
         """
         client = self.ready()
         label = '/'.join(path)
+        rule = (headers or {}).get(RULE_HEADER)
+        if rule:
+            self._ask_replicas(client)
         # Swift's requests hold UTF-8 bytes as Latin-1 text.
         query = {key: value.encode().decode('latin-1') for key, value in (params or {}).items()}
         try:
-            return ProxyAnswer(client.make_request(method, quote('/'.join(('/v1', *path))), dict(headers or {}),
-                                                   tuple(normal), params=query))
+            answer = ProxyAnswer(client.make_request(method, quote('/'.join(('/v1', *path))), dict(headers or {}),
+                                                     tuple(normal), params=query))
         except UnexpectedResponse as error:
+            problem = error.resp.headers.get(PROBLEM_HEADER)
+            if problem:
+                raise SourceUnavailable(unquote(problem)) from error
             if error.resp.status_int == 500 and is_encrypted(_lower(error.resp.headers)):
                 raise SourceEncrypted(f'{label} cannot be decrypted here') from error
             raise SourceUnavailable(f'{label}: the proxy answers {error.resp.status}') from error
         except (Exception, Timeout) as error:
             raise SourceUnavailable(f'{label}: proxy application: {error!r}') from error
+        if rule and answer.headers.get(RULE_HEADER.lower()) != rule:
+            answer.close()
+            raise SourceUnavailable(f'{label}: a filter of the internal client answers for the container servers')
+        return answer
+
+    def _ask_replicas(self, client: Any) -> None:
+        if self._replica_listing is None:
+            proxy_app = client.app._pipeline_final_app
+            self._replica_listing = ReplicaListing(proxy_app.account_ring, proxy_app.container_ring, clock=self._clock,
+                                           logger=self._logger)
+            serve_replica_listings(proxy_app, self._replica_listing)
 
     def container_info(self, account: str, container: str) -> Mapping[str, Any]:
         """Swift's own facts of a container: ``status``, ``storage_policy``, ``read_acl`` and more; kept a minute.
@@ -135,6 +156,9 @@ class ProxyClient:
 
     def close(self) -> None:
         self._client = None
+        if self._replica_listing is not None:
+            self._replica_listing.close()
+            self._replica_listing = None
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:

@@ -2,8 +2,7 @@
 
 The proxy tells what a quorum agrees on. A local delete that must not come back
 needs to know of each replica (semantics 2.2). Silence is never an answer:
-Unanswered, whatever the cause. Every request is bounded in time, and a server
-that failed is not waited for again for a while.
+Unanswered, whatever the cause.
 """
 from __future__ import annotations
 
@@ -18,20 +17,17 @@ from urllib.parse import urlencode
 from swift.common.ring import Ring
 from swift.common.utils import ShardRange, Timestamp
 
-from s3_sync.clock import Clock, SystemClock
+from s3_sync.clock import Clock
 from s3_sync.errors import RemovalDeferred
 from s3_sync.local.backend_http import BackendConnections, BackendError, BackendResponse
 from s3_sync.local.placement import Node, Placement
+from s3_sync.local.storage_servers import StorageServers, label
 from s3_sync.local.versions import SYMLINK_HEADER
 from s3_sync.timestamps import ZERO, parse_timestamp
 from s3_sync.types import ObjectRow
 
-SERVER_REST_SECONDS = 10.0
-"""A server or device that failed counts as silent for this long without being asked."""
 SETTLED_STATES = ('unsharded', 'collapsed')
 """A container database that keeps its rows itself. ``sharded`` keeps them in shards; the others are in between."""
-
-ALLOW_RESERVED = {'X-Backend-Allow-Reserved-Names': 'true', 'User-Agent': '1space'}
 
 
 class Unanswered(RemovalDeferred):
@@ -96,14 +92,11 @@ class Replicas:
     def __init__(self, placement: Placement, swift_dir: str, *, connections: BackendConnections | None = None,
                  clock: Clock | None = None, logger: logging.Logger | None = None) -> None:
         self._placement = placement
-        self._clock = clock or SystemClock()
-        self._connections = connections or BackendConnections(self._clock)
-        self._logger = logger or logging.getLogger(__name__)
+        self._servers = StorageServers(connections=connections, clock=clock, logger=logger)
         self._containers = Ring(swift_dir, ring_name='container')
-        self._resting: dict[object, float] = {}
 
     def close(self) -> None:
-        self._connections.close()
+        self._servers.close()
 
     # -- files ---------------------------------------------------------------------------
 
@@ -124,14 +117,14 @@ class Replicas:
             return File(node, tombstone=stamp)
         data = parse_timestamp(response.headers.get('x-backend-data-timestamp'))
         if response.status != 200 or data is None or stamp is None:
-            raise Unanswered(f'{_label(node)}: status {response.status}')
+            raise Unanswered(f'{label(node)}: status {response.status}')
         return File(node, True, data, stamp, headers=response.headers)
 
     def delete_file(self, row: ObjectRow, node: Node, stamp: Timestamp) -> None:
         """Tell this device alone; it tells no container. A file with newer data stays. Raises Unanswered."""
         response = self._object('DELETE', row, node, {'X-Timestamp': stamp.internal})
         if response.status not in (204, 404, 409):
-            raise Unanswered(f'{_label(node)}: status {response.status} to a DELETE')
+            raise Unanswered(f'{label(node)}: status {response.status} to a DELETE')
 
     def _object(self, method: str, row: ObjectRow, node: Node, headers: Mapping[str, str]) -> BackendResponse:
         response = self._ask(method, node, self._placement.of(row).partition, (row.account, row.container, row.name),
@@ -179,7 +172,7 @@ class Replicas:
                               'X-Timestamp': stamp.internal})
         response.close()
         if response.status not in (204, 404):
-            raise Unanswered(f'{_label(node)}: status {response.status} to the DELETE of a row')
+            raise Unanswered(f'{label(node)}: status {response.status} to the DELETE of a row')
 
     def policy_index(self, account: str, container: str) -> int | None:
         """Index of the container's storage policy, None when no server has the container. Raises Unanswered."""
@@ -232,33 +225,16 @@ class Replicas:
             if response.status in (200, 204):
                 return response, json.loads(body or b'[]')
         except (BackendError, ValueError) as error:
-            raise Unanswered(f'{_label(node)}: {error}') from error
+            raise Unanswered(f'{label(node)}: {error}') from error
         finally:
             response.close()
-        raise Unanswered(f'{_label(node)}: status {response.status} to a listing')
+        raise Unanswered(f'{label(node)}: status {response.status} to a listing')
 
     # -- one server ----------------------------------------------------------------------
 
     def _ask(self, method: str, node: Node, partition: int, path: tuple[str, ...], headers: Mapping[str, str], *,
              query: str = '') -> BackendResponse:
-        server, device = (node['ip'], node['port']), (node['ip'], node['port'], node['device'])
-        now = self._clock.monotonic()
-        if self._resting and max(self._resting.get(server, now), self._resting.get(device, now)) > now:
-            raise Unanswered(f'{_label(node)}: did not answer a moment ago')
         try:
-            response = self._connections.request(method, node, partition, path, {**ALLOW_RESERVED, **headers},
-                                                 query=query)
+            return self._servers.ask(method, node, partition, path, headers, query=query)
         except BackendError as error:
-            self._resting[server] = self._clock.monotonic() + SERVER_REST_SECONDS
-            self._logger.info('%s; not asked again for %d s', error, SERVER_REST_SECONDS)
             raise Unanswered(str(error)) from error
-        if response.status < 500:
-            return response
-        response.close()
-        if response.status == 507:
-            self._resting[device] = now + SERVER_REST_SECONDS
-        raise Unanswered(f'{_label(node)}: status {response.status}')
-
-
-def _label(node: Node) -> str:
-    return f'{node["ip"]}:{node["port"]}/{node["device"]}'

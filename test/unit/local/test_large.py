@@ -10,6 +10,7 @@ from s3_sync.errors import SegmentChanged, SourceEncrypted, SourceUnavailable, S
 from s3_sync.large_objects.manifest import MAX_DEPTH, parse_manifest, slo_etag
 from s3_sync.local.containers import KEPT_SECONDS, Containers, Member
 from s3_sync.local.large import MANIFEST_BYTES, LargeReader
+from s3_sync.local.listing_app import replica_rule
 from s3_sync.local.source import SourceObject
 from s3_sync.local.wanted import Wanted
 from s3_sync.streams import BytesBody
@@ -142,7 +143,8 @@ class Proxy:
         self.asked += 1
         return self.facts
 
-    def request(self, method: str, path: tuple[str, ...], params: dict[str, str]) -> Any:
+    def request(self, method: str, path: tuple[str, ...], headers: dict[str, str], params: dict[str, str]) -> Any:
+        assert headers == replica_rule('agreed')
         self.markers.append(params['marker'])
         return Answer(json.dumps(self.pages.pop(0) if self.pages else []).encode())
 

@@ -15,7 +15,8 @@ from swift.common.utils import ShardRange, Timestamp
 from s3_sync.clock import FakeClock
 from s3_sync.local.backend_http import BackendConnections
 from s3_sync.local.placement import Placement
-from s3_sync.local.replicas import SERVER_REST_SECONDS, Replicas, Unanswered
+from s3_sync.local.replicas import Replicas, Unanswered
+from s3_sync.local.storage_servers import SERVER_REST_SECONDS
 from test.unit.local.object_server import ScriptedServer, answer, missing, scripted_server, version
 
 T = 1_600_000_000.0
