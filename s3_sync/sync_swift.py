@@ -198,6 +198,7 @@ class SyncSwift(BaseSync):
         self._client.limits().check(meta.name, body.size)  # put_object checks the metadata before it sends
         copy = self._copy(meta)
         self._large.before_put(meta.name)
+        body = self._large.checked(body, copy, condition)
         try:
             result = self.put_object(meta.name, body, copy, condition=condition)
         except BucketNotFound:
@@ -323,7 +324,11 @@ class SyncSwift(BaseSync):
             self._large.before_delete(request.key)
         response = self._shunt(Call('DELETE', self._mapping.remote.bucket, request.key))
         if request.key:
-            self._large.after(request.key)
+            try:
+                self._large.after(request.key)
+            except BaseException:
+                response.close()
+                raise
         return response
 
     def _shunt(self, call: Call) -> ProviderResponse:

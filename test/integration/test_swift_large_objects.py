@@ -385,7 +385,7 @@ def test_an_object_beyond_the_target_s_limit_becomes_an_slo(remote: Remote_) -> 
     provider.update_metadata(meta_of(large, user_metadata={'a': 'b'}, meta_time=LATER), head)
     assert provider.relation(large, provider.head_object('o')) == 'same'
     client.calls.clear()
-    send(provider, large)
+    send(provider, large, meta_time=LATER)
     assert client.bytes_sent() == 0
     provider.delete_object('o')
     assert remote.everything() == []

@@ -30,9 +30,10 @@ from s3_sync.providers.swift.large_dlo import DloCopy, manifest_header
 from s3_sync.providers.swift.large_proof import prove_dlo, prove_slo
 from s3_sync.providers.swift.large_transfer import NO_CONDITION, Transfer
 from s3_sync.providers.swift.limits import Limits
+from s3_sync.providers.swift.metadata import overtakes, stored_meta
 from s3_sync.providers.swift.places import Place, Places
-from s3_sync.providers.swift.segments import SegmentStore, Stored
-from s3_sync.streams import BytesBody
+from s3_sync.providers.swift.segments import LateLook, SegmentStore, Stored
+from s3_sync.streams import Body, BytesBody
 from s3_sync.types import ABSENT, Condition, ObjectMeta
 from s3_sync.wire.swift_headers import DLO_ETAG_KEY, OWNER_KEY, SLO_ETAG_KEY
 
@@ -153,7 +154,7 @@ class LargeObjects:
             transfer = Transfer(large, self._claims(key, meta.delete_at))
             with self._owing(key, transfer.claims):
                 if self._stays_dlo(layout):
-                    etag = self._send_dlo(transfer, key, headers, current, condition)
+                    etag = self._send_dlo(transfer, meta, headers, current, condition)
                 else:
                     etag = self._send_slo(transfer, meta, headers, parts, condition)
             condition = NO_CONDITION  # from here on it is our own
@@ -162,6 +163,22 @@ class LargeObjects:
                 self._cleanup.pay(key, transfer.claims.used, layout.etag if self._stays_dlo(layout) else '')
                 return etag
         raise TemporaryError(f'{key!r}: its segments keep vanishing at the remote', reason='segments')
+
+    def checked(self, body: Body, meta: ObjectMeta, condition: Condition) -> Body:
+        """The bytes of an ordinary object, whose last ones go only while nothing newer than ``meta`` has come."""
+        return LateLook(body, lambda: self._check_newest(meta, condition, bounded=False))
+
+    def _check_newest(self, meta: ObjectMeta, condition: Condition, *, bounded: bool = True) -> None:
+        """PreconditionFailed when something newer is there: sending takes its time, and Swift has no If-Match on PUT.
+
+        Without it, whoever has been sending an older version for hours would replace
+        a newer one that another node has brought meanwhile, and perhaps archived.
+        """
+        if condition == ABSENT:
+            return  # the remote sees to that
+        stored = self._store.head(self._main(meta.name), bounded=bounded)
+        if stored is not None and overtakes(stored_meta(meta.name, stored.headers), meta):
+            raise PreconditionFailed(f'PUT {self._main(meta.name)}: a newer version has come', status=412)
 
     @contextmanager
     def _owing(self, key: str, claims: Claims) -> Iterator[None]:
@@ -191,15 +208,17 @@ class LargeObjects:
         else:
             born = meta.data_time.normal if meta.data_time is not None else '0000000000.00000'
             segments = transfer.parts(parts, meta.name, born)
+        self._check_newest(meta, condition)
         return self._store.put_slo(self._main(meta.name), segments, headers, condition)
 
-    def _send_dlo(self, transfer: Transfer, key: str, headers: Mapping[str, str], current: Stored | None,
+    def _send_dlo(self, transfer: Transfer, meta: ObjectMeta, headers: Mapping[str, str], current: Stored | None,
                   condition: Condition) -> str:
         copy = DloCopy(transfer)
         survey = copy.bring(current.dlo if current is not None else None)
-        self._store.put_dlo(self._main(key), BytesBody(b''), {
+        self._check_newest(meta, condition)
+        self._store.put_dlo(self._main(meta.name), BytesBody(b''), {
             **headers, 'x-object-manifest': manifest_header(survey.base)}, condition)
-        self._cleanup.owe_these(key, survey.surplus)
+        self._cleanup.owe_these(meta.name, survey.surplus)
         return transfer.large.layout.etag
 
     def _stays_dlo(self, layout: Layout) -> bool:

@@ -189,8 +189,8 @@ class Transfer:
         return choices[-1], self.put(choices[-1], body(), etag, combined, absent=False)
 
     def put(self, place: Place, body: Body, etag: str, combined: str = '', *, absent: bool = True) -> str:
-        self.store.limits().check(place.name, body.size)
         try:
+            self.store.limits().check(place.name, body.size)
             stored = self.store.put(place, body, etag, self.claims.label(combined), absent=absent)
         finally:
             body.close()

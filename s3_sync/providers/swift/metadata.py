@@ -5,10 +5,13 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 
+from swift.common.utils import Timestamp
+
 from s3_sync.errors import LimitExceeded
 from s3_sync.providers.swift import expiry
 from s3_sync.providers.swift.limits import Limits, sendable
 from s3_sync.streams import Body
+from s3_sync.timestamps import without_marker
 from s3_sync.types import NO_HEADERS, ObjectMeta
 from s3_sync.wire.swift_headers import LARGE_KEYS, OWNER_KEY, USER_PREFIX, headers_for_put, meta_from_headers
 
@@ -42,6 +45,18 @@ def put_headers(meta: ObjectMeta, limits: Limits, now: float, more: Mapping[str,
     headers = headers_for_put(fitting, provenance=False)
     headers.update({USER_PREFIX + key: value for key, value in own.items()})
     return headers
+
+
+def overtakes(stored: ObjectMeta, meta: ObjectMeta) -> bool:
+    """Whether the remote's version is newer than ``meta``, which is about to replace it."""
+    if stored.data_time is None or meta.data_time is None:
+        return False
+    theirs, ours = without_marker(stored.data_time), without_marker(meta.data_time)
+    return bool(theirs > ours if theirs != ours else _newest(stored) > _newest(meta))
+
+
+def _newest(meta: ObjectMeta) -> Timestamp:
+    return max(without_marker(t) for t in (meta.data_time, meta.meta_time, meta.ctype_time) if t is not None)
 
 
 def sendable_headers(headers: Mapping[str, str]) -> dict[str, str]:

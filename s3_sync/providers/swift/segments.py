@@ -29,7 +29,7 @@ from s3_sync.types import CONTENT_HEADERS, Condition
 from s3_sync.wire.swift_headers import COMBINED_ETAG_KEY, DATA_TIME_KEY, DLO_ETAG_KEY, OWNER_KEY, USER_PREFIX
 
 LOOK_AGAIN_BYTES = 1024 * 1024
-"""While a segment of this size is on its way, somebody else may finish sending the same one."""
+"""While a body of this size is on its way, somebody else may finish sending the same, or something newer."""
 MANY_OWNERS = '*'
 
 T = TypeVar('T')
@@ -126,8 +126,13 @@ class SegmentStore:
     def limits(self) -> Limits:
         return self.client.limits()
 
-    def head(self, place: Place) -> Stored | None:
-        return self._head(place, bounded=True)
+    def head(self, place: Place, *, bounded: bool = True) -> Stored | None:
+        """``bounded`` False: while a connection is held (see ``SwiftClient.open``)."""
+        try:
+            with self.client.open(Call('HEAD', *place), bounded=bounded) as response:
+                return Stored(response.headers)
+        except NotFound:
+            return None
 
     def put(self, place: Place, body: Body, etag: str, label: Label, *, absent: bool) -> str:
         """The ETag of what was stored, which is the MD5 of ``body``. ``etag``: the same, where it is known before.
@@ -141,7 +146,7 @@ class SegmentStore:
         if absent:
             headers['if-none-match'] = '*'
         call = Call('PUT', *place, headers=headers,
-                    body=_LateLook(sent, lambda: self._arrived(place)) if absent else sent)
+                    body=LateLook(sent, lambda: self._arrived(place)) if absent else sent)
         response = self._in_container(call)
         if response.status != 201:
             raise TemporaryError(f'{call.what}: {response.status}, a newer version is there', status=response.status,
@@ -222,15 +227,8 @@ class SegmentStore:
 
     # -- inside -------------------------------------------------------------------------------
 
-    def _head(self, place: Place, *, bounded: bool) -> Stored | None:
-        try:
-            with self.client.open(Call('HEAD', *place), bounded=bounded) as response:
-                return Stored(response.headers)
-        except NotFound:
-            return None
-
     def _arrived(self, place: Place) -> None:
-        if self._head(place, bounded=False) is not None:
+        if self.head(place, bounded=False) is not None:
             raise PreconditionFailed(f'PUT {place}: somebody else was faster', status=412)
 
     def _in_container(self, call: Call) -> Response:
@@ -250,8 +248,8 @@ class SegmentStore:
         return send()
 
 
-class _LateLook:
-    """A body before whose last chunk it is looked again whether the segment is still missing."""
+class LateLook:
+    """A body before whose last chunk it is looked once more whether it is still wanted. Small ones are not held up."""
 
     def __init__(self, body: Body, look: Callable[[], None]) -> None:
         self._body = body

@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import pytest
+from swift.common.utils import Timestamp
 
 from s3_sync.clock import FakeClock
 from s3_sync.config import Mapping, Remote
@@ -29,7 +31,8 @@ from s3_sync.errors import (
     Throttled,
     Unsupported,
 )
-from s3_sync.streams import BytesBody
+from s3_sync.large_objects.model import Piece
+from s3_sync.streams import Body, BytesBody
 from s3_sync.sync_swift import SyncSwift
 from s3_sync.types import ABSENT, Condition, ObjectMeta, ShuntRequest
 from test.fakes.large_source import MemoryLargeSource, segment
@@ -416,3 +419,64 @@ def test_an_answer_after_the_heartbeats_counts_not_the_status(make: Make) -> Non
     answer.clear()
     with pytest.raises(TemporaryError):  # cut short: nothing is known
         provider.upload_large_object(large, described('o', b'abc'), condition=ABSENT)
+
+
+NEWER = {'X-Object-Meta-1space-Timestamp': '2000.00000', 'ETag': 'newer'}
+"""Of a version that another node has brought while an older one was on its way."""
+
+
+def test_a_large_body_does_not_replace_a_newer_version_that_came_while_it_was_sent(make: Make) -> None:
+    def script(seen: Seen) -> Reply:
+        return Reply(200, NEWER) if seen.method == 'HEAD' else stored(seen)
+    provider, server = make(script)
+    data = b'x' * 2 * 1024 * 1024
+    with pytest.raises(PreconditionFailed, match='newer'):
+        provider.upload_object(BytesBody(data), replace(described('o', data), data_time=Timestamp(1000)))
+    wait_until(lambda: bool(server.requests('PUT')))
+    assert [len(put.body) < len(data) for put in server.requests('PUT')] == [True]
+
+
+@pytest.mark.parametrize('kind', ['slo', 'dlo'])
+def test_a_manifest_does_not_replace_a_newer_version_that_came_while_its_segments_were_sent(
+        make: Make, kind: Literal['slo', 'dlo']) -> None:
+    def script(seen: Seen) -> Reply:
+        if seen.method == 'HEAD' and seen.path.endswith('/target/o'):
+            return Reply(200, NEWER if server.requests('PUT') else {'ETag': 'old'})
+        return Reply(404) if seen.method in ('HEAD', 'GET') and '_segments' in seen.path else stored(seen)
+    provider, server = make(script)
+    server.info = b'{"swift": {}, "slo": {}}'
+    objects = {('c_segments', 'p/a'): b'abc'}
+    large = MemoryLargeSource(objects, [segment(objects, 'c_segments', 'p/a')], kind=kind, prefix='c_segments/p/')
+    with pytest.raises(PreconditionFailed, match='newer'):
+        provider.upload_large_object(large, replace(described('o', b'abc'), data_time=Timestamp(1000)))
+    assert [put.path.partition('?')[0] for put in server.requests('PUT')] == ['/v1/AUTH_test/target_segments/p/a']
+
+
+def test_a_segment_that_the_target_takes_by_no_name_is_closed(make: Make) -> None:
+    provider, server = make(lambda seen: Reply(404 if '_segments' in seen.path else 204))
+    server.info = b'{"swift": {"max_object_name_length": 3}, "slo": {}}'
+    objects = {('c_segments', 'long'): b'abc'}
+    large = OpenBodies(objects, [segment(objects, 'c_segments', 'long')])
+    with pytest.raises(LimitExceeded):
+        provider.upload_large_object(large, described('o', b'abc'), condition=ABSENT)
+    assert large.begun == large.ended == 1
+
+
+class OpenBodies(MemoryLargeSource):
+    """Counts bodies that are open."""
+
+    begun = ended = 0
+
+    def open(self, piece: Piece) -> Body:
+        self.begun += 1
+        outer, body = self, super().open(piece)
+
+        class Counted(BytesBody):
+            def close(self) -> None:
+                outer.ended += 1
+        return Counted(b''.join(body))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        time.sleep(0.01)
