@@ -201,7 +201,7 @@ class Worker:
 
     def _queue_singly(self, key: Key, applier: Applier, tasks: list[Task], mode: ApplyMode) -> None:
         deletes = [task for task in tasks if task[1].deleted]
-        batch = max(1, applier.provider.capabilities.batch_delete)
+        batch = applier.deletes_at_once
         for at in range(0, len(deletes), batch):
             self._queue.put(key, partial(self._delete, key, applier, deletes[at:at + batch]))
         live = [task for task in tasks if not task[1].deleted]

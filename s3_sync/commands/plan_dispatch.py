@@ -145,7 +145,7 @@ class PlanDispatch:
     def _singly(self, applier: Applier, message: Rows, tasks: Sequence[ObjectRow],
                 finished: Callable[[Results], None]) -> None:
         deletes = [row for row in tasks if row.deleted]
-        batch = max(1, applier.provider.capabilities.batch_delete)
+        batch = applier.deletes_at_once
         for at in range(0, len(deletes), batch):
             self._spawn(self._delete, applier, deletes[at:at + batch], finished)
         for row in tasks:

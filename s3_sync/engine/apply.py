@@ -242,6 +242,14 @@ class Applier:
 
     # -- tombstones ----------------------------------------------------------------------
 
+    @property
+    def deletes_at_once(self) -> int:
+        """How many tombstones ``delete`` is best given at a time.
+
+        In an archive, one: what another node brings between the look and the delete may have left here already.
+        """
+        return max(1, self.provider.capabilities.batch_delete) if self.mapping.retain_local else 1
+
     def delete(self, rows: Sequence[ObjectRow]) -> list[Outcome]:
         """Propagate tombstones, one outcome each, in order. Never raises."""
         outcomes = [self._before_delete(row) for row in rows]
@@ -260,12 +268,12 @@ class Applier:
             if self._selector.excluded(row.name):
                 return Outcome('excluded', 'exclude-pattern')
             action = decide_delete(row, UNKNOWN, propagate=self.mapping.propagate_delete)
-            if isinstance(action, Delete) and not self.mapping.retain_local:
-                # Local data may have left for good: only the remote knows what is newest.
+            superseded = self._superseded(row) if isinstance(action, Delete) else None
+            if superseded is None and isinstance(action, Delete) and not self.mapping.retain_local:
+                # Local data may have left for good: only the remote knows what is newest. Asked last, because
+                # a version that comes and leaves again while others are asked is nowhere else any more.
                 action = decide_delete(row, self._look(row.name), propagate=True)
-            if isinstance(action, Nothing):
-                return Outcome('same', action.reason)
-            return self._superseded(row)
+            return Outcome('same', action.reason) if isinstance(action, Nothing) else superseded
         except Exception as error:
             return self._failed(row, error)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from swift.common.utils import Timestamp
 
 from s3_sync.clock import FakeClock
 from s3_sync.config import Mapping, Remote, Secret
@@ -13,7 +14,7 @@ from s3_sync.engine.outcomes import Outcome
 from s3_sync.errors import ConnectionFailed, Forbidden, PermanentError, Throttled, Unsupported
 from s3_sync.providers.memory import MemorySync
 from s3_sync.streams import BytesBody
-from s3_sync.types import ObjectMeta
+from s3_sync.types import ObjectMeta, ObjectRow
 from test.fakes.faulty import LOST_ANSWER, Fault, FaultySync, on
 from test.fakes.source import FakeSource
 
@@ -239,6 +240,24 @@ def test_an_archives_remote_is_asked_before_a_delete() -> None:
     bench.source.live.clear()
     assert bench.applier.delete([bench.source.delete('o', 1500)])[0].reason == 'remote-newer'
     assert bench.holds()
+
+
+def test_what_comes_and_leaves_again_while_others_are_asked_is_not_deleted_at_an_archives_remote() -> None:
+    bench = Bench(retain_local=False)
+    bench.applier.handle(bench.source.put('o', b'older', 1000))
+    tombstone = bench.source.delete('o', 1500)
+
+    def archived_by_another_node(row: ObjectRow) -> bool:
+        bench.memory.upload_object(BytesBody(b'newer'), ObjectMeta('o', 5, data_time=Timestamp(2000)))
+        return False
+    bench.source.superseded = archived_by_another_node  # type: ignore[method-assign]
+    assert bench.applier.delete([tombstone])[0].reason == 'remote-newer'
+    assert bench.remote() == b'newer'
+
+
+@pytest.mark.parametrize(('retain_local', 'at_once'), [(True, 1000), (False, 1)])
+def test_an_archives_tombstones_do_not_wait_for_each_other(retain_local: bool, at_once: int) -> None:
+    assert Bench(retain_local=retain_local).applier.deletes_at_once == at_once
 
 
 def test_an_endpoint_without_conditions_is_always_asked_first(bench: Bench) -> None:
