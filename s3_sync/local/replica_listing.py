@@ -5,13 +5,14 @@ a sweep overlooks there costs data, and so does a segment of a DLO that is
 archived without it.
 
 How many servers have to answer: more than half of the primaries (2 of 3, both
-of 2). A row gets to servers by updates of object servers, each of which tells
-one; while a server is away its update waits, and replication brings the row
-later. So a server that was away lacks it, the others have it, and any majority
-of three holds one of these. A row is only missed when it was written while two
-were away, these are back, nothing has reached them since, and the third is away
-now. A server without a database (a new disk) is no answer, one that knows that
-the container was deleted is.
+of 2). A row gets to the servers by updates, each sent to one of them; what did
+not arrive waits with its sender, and those that are up soon give it to each
+other. So who was away for long lacks a row, the others have it, and of any two
+out of three one is an other. What is left: a row written while two were away,
+or so lately that nothing has been made up for yet, listed by two that lack it,
+while the one that has it is away now. Whoever asks has a time of grace for the
+latter. A server without a database (a new disk) is no answer; one that knows
+that the container was deleted is.
 
 ``union``: everything that any of the servers lists, all that differs under one
 name. ``agreed``: what all that answer list alike, name, size and hash.
@@ -203,15 +204,21 @@ class _Reading:
         return page
 
     def _merged(self, target: Target, pages: Sequence[Page]) -> Page:
-        if self._agreed:
-            _check_agreed(target, pages)
-        return _union(pages)
+        together = _union(pages)
+        if not self._agreed:
+            return together
+        shown = [{(e['name'], e['bytes'], e['hash']) for e in _until(page.entries, together.through)}
+                 for page in pages]
+        differing = set().union(*shown) - shown[0].intersection(*shown)
+        if differing:
+            raise SourceUnavailable(f'{target}: its servers list {min(differing)[0]!r} differently')
+        return Page(list(_until(pages[0].entries, together.through)), together.through)
 
 
 def _union(pages: Sequence[Page]) -> Page:
     """Everything as far as all pages are complete; entries that are equal once."""
     through = min((page.through for page in pages if page.through is not None), default=None)
-    if all(page.entries == pages[0].entries for page in pages) and pages:
+    if pages and all(page.entries == pages[0].entries for page in pages):
         return Page(pages[0].entries, through)
     found: dict[str, list[Entry]] = {}
     for page in pages:
@@ -220,14 +227,6 @@ def _union(pages: Sequence[Page]) -> Page:
             if entry not in same_name:
                 same_name.append(entry)
     return Page([entry for name in sorted(found) for entry in found[name]], through)
-
-
-def _check_agreed(target: Target, pages: Sequence[Page]) -> None:
-    through = _union(pages).through
-    shown = [{(e['name'], e['bytes'], e['hash']) for e in _until(page.entries, through)} for page in pages]
-    differing = set().union(*shown) - shown[0].intersection(*shown)
-    if differing:
-        raise SourceUnavailable(f'{target}: its servers list {min(differing)[0]!r} differently')
 
 
 def _until(entries: Iterable[Entry], through: str | None) -> Iterable[Entry]:

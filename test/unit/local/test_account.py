@@ -13,6 +13,7 @@ from swift.common.utils import Timestamp
 from s3_sync.clock import FakeClock
 from s3_sync.errors import AccountUnreadable, SourceEncrypted, SourceUnavailable
 from s3_sync.local.account import Found, Listed, LocalAccount
+from s3_sync.local.listing_app import replica_rule
 
 TIME = 1_600_000_000.12345
 MD5 = 'd41d8cd98f00b204e9800998ecf8427e'
@@ -39,6 +40,7 @@ class Proxy:
     def request(self, method: str, path: tuple[str, ...], headers: Mapping[str, str] | None = None,
                 params: Mapping[str, str] | None = None, *, normal: Collection[int] = ()) -> Answer:
         newest = 'X-Newest' in (headers or {})
+        assert len(path) == 3 or headers == replica_rule('union')
         self.requests.append((method, '/'.join(path), newest))
         answer = self._answer(method, path, newest, params or {})
         if isinstance(answer, Exception):
@@ -99,10 +101,19 @@ def test_a_listing_that_is_still_encrypted_hides_manifests_and_counts_as_unread(
         list(account(listing(entry('o', hash=etag, bytes=9)))[0].listing('c'))
 
 
-def test_a_listing_that_goes_back_is_refused() -> None:
-    repeated = Answer(body=json.dumps([entry('a'), entry('b')]).encode())
+@pytest.mark.parametrize('names', ['ab', 'ba'])
+def test_a_listing_that_goes_back_is_refused(names: str) -> None:
+    repeated = Answer(body=json.dumps([entry(name) for name in names]).encode())
     with pytest.raises(AccountUnreadable, match='goes back'):
         list(account(lambda *_: repeated)[0].listing('c'))
+
+
+def test_a_name_may_have_several_rows_and_a_container_is_read_once() -> None:
+    slo = entry('m', bytes=9, slo_etag='x')
+    found = [listed for page in account(listing(entry('m'), slo))[0].listing('c') for listed in page]
+    assert found == [Listed('m', 0, MD5, TIME), Listed('m', 9, MD5, TIME, slo=True)]
+    pages = [[{'name': 'c', 'count': 1}, {'name': 'c', 'count': 2}], []]
+    assert list(account(lambda *_: Answer(body=json.dumps(pages.pop(0)).encode()))[0].containers()) == ['c']
 
 
 @pytest.mark.parametrize(('missing', 'reads'), [(True, True), (False, False)])
@@ -214,6 +225,16 @@ def test_an_object_that_no_replica_shows_and_whose_row_stays_cannot_be_read() ->
         entry('m'), entry('m2'))(method, path, newest, params))
     with pytest.raises(AccountUnreadable, match='is listed'):
         reader.look('c', EMPTY)
+
+
+def test_the_newest_of_the_rows_of_an_object_that_changes_is_looked_for() -> None:
+    old, new = slo('old', TIME - 5), slo('new', TIME + 1)
+    rows = [entry('m', hash='older', slo_etag='x', last_modified=Timestamp(TIME - 5).isoformat),
+            entry('m', hash='new', slo_etag='x', last_modified=Timestamp(TIME + 1).isoformat)]
+    answers = [old, old, old, new]
+    reader, _, _ = account(lambda method, path, newest, params: answers.pop(0) if len(path) == 3
+                           else listing(*rows)(method, path, newest, params))
+    assert reader.look('c', SLO) == Found(MANIFEST) and not answers
 
 
 def test_what_is_encrypted_cannot_be_read() -> None:
