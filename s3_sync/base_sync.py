@@ -310,6 +310,12 @@ class BaseSync(ABC):
             raise Unproven(f'{meta.name!r}: the metadata differs')
         return remote
 
+    def check_whole(self, remote: ObjectMeta) -> None:
+        """Unproven unless everything that a copy refers to is there, now. ``remote`` is a HEAD of it just made.
+
+        For when nothing is left here to compare with. Default: copies are in one piece.
+        """
+
     def comparable(self, meta: ObjectMeta) -> tuple[object, ...]:
         """What of ``meta`` this store would keep: equal values mean nothing is left to update."""
         return (meta.content_type, dict(meta.headers), dict(meta.user_metadata), meta.delete_at)

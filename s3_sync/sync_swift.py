@@ -270,6 +270,10 @@ class SyncSwift(BaseSync):
             raise Unproven(f'{meta.name!r}: the metadata differs')
         return remote
 
+    def check_whole(self, remote: ObjectMeta) -> None:
+        if remote.large_object:
+            self._large.check_whole(remote)
+
     def bring_link(self, meta: ObjectMeta, container: str, name: str) -> bool:
         place = self._places.copies_of(container)
         if place is None:

@@ -1,4 +1,4 @@
-"""Lets segments go that nothing refers to, while the remote still holds the manifest they were archived with."""
+"""Lets segments go that nothing refers to, while the remote still holds what they were archived with, whole."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -45,9 +45,12 @@ def remove_segments(removals: Sequence[Removal], provider: BaseSync, remove: Cal
     owner, etag = removals[0].owner, removals[0].owner_etag
     refusal: Decided | None = None
     try:
-        remote_etag = provider.head_object(owner.partition('/')[2]).source_etag
-        if remote_etag != etag:
+        remote = provider.head_object(owner.partition('/')[2])
+        # Our own keys give way to the user's; the ETag of a copy whose segments are the source's tells the same.
+        if (remote.source_etag or remote.etag) != etag:
             refusal = Decided('kept', 'owner-changed', f'the remote holds another version of {owner!r}')
+        else:
+            provider.check_whole(remote)  # it was when the manifest went; that may be long ago
     except BucketNotFound as error:
         refusal = _waits(error, now())
     except NotFound:

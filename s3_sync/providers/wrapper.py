@@ -141,6 +141,9 @@ class Wrapper(BaseSync):
               written: PutResult | None = None) -> ObjectMeta:
         return self._around('prove', lambda: self.inner.prove(meta, large=large, written=written))
 
+    def check_whole(self, remote: ObjectMeta) -> None:
+        self._around('check_whole', lambda: self.inner.check_whole(remote))
+
     # -- what the shunt calls -----------------------------------------------------------
 
     def shunt_object(self, request: ShuntRequest) -> ProviderResponse:

@@ -515,6 +515,7 @@ def test_a_converted_dlo_is_an_slo_and_stays_one(remote: Remote_) -> None:
     provider.update_metadata(meta_of(large, user_metadata={'a': 'B'}, meta_time=LATER), head)
     head = provider.head_object('o')
     assert (head.large_object, provider.relation(large, head)) == ('slo', 'same')
+    provider.check_whole(head)
     assert remote.head('o')['x-object-meta-swift-source-dlo-etag'] == large.layout.etag
     assert client.bytes_sent() == 0
     changed = dlo({**large.objects, ('c_segments', 'v/3'): b'THREE'}, 'c_segments', 'v/')
@@ -530,9 +531,12 @@ def test_a_missing_segment_of_a_dlo_is_no_proof(remote: Remote_) -> None:
         provider.prove(meta_of(large), large=large)
     remote.client.put_object(remote.bucket + '_segments', 'v/2', b'two')
     provider.prove(meta_of(large), large=large)
+    provider.check_whole(provider.head_object('o'))
     remote.client.put_object(remote.bucket + '_segments', 'v/3', b'more')
     with pytest.raises(Unproven):
         provider.prove(meta_of(large), large=large)
+    with pytest.raises(Unproven):
+        provider.check_whole(provider.head_object('o'))
 
 
 # -- proof --------------------------------------------------------------------------------
@@ -544,12 +548,15 @@ def test_a_segment_that_is_gone_or_another_is_no_proof(remote: Remote_, count: i
     large = slo({('c_segments', f'{n:02}'): bytes([n + 1]) * 50 for n in range(count)})
     send(provider, large)
     provider.prove(meta_of(large), large=large)
+    provider.check_whole(provider.head_object('o'))
     if damage == 'gone':
         remote.client.delete_object(remote.bucket + '_segments', '02')
     else:
         remote.client.put_object(remote.bucket + '_segments', '02', b'\x00' * 50)
     with pytest.raises(Unproven, match='02'):
         provider.prove(meta_of(large), large=large)
+    with pytest.raises(Unproven, match='02'):
+        provider.check_whole(provider.head_object('o'))
 
 
 def test_many_segments_are_proven_by_a_listing(remote: Remote_) -> None:

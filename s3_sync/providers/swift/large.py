@@ -27,7 +27,7 @@ from s3_sync.providers.swift.errors import no_container
 from s3_sync.providers.swift.large_claims import Claims
 from s3_sync.providers.swift.large_cleanup import Cleanup
 from s3_sync.providers.swift.large_dlo import DloCopy, manifest_header
-from s3_sync.providers.swift.large_proof import prove_dlo, prove_slo
+from s3_sync.providers.swift.large_proof import prove_dlo, prove_listed, prove_slo
 from s3_sync.providers.swift.large_transfer import NO_CONDITION, Transfer
 from s3_sync.providers.swift.limits import Limits
 from s3_sync.providers.swift.metadata import overtakes, stored_meta
@@ -284,6 +284,14 @@ class LargeObjects:
             prove_dlo(self._store, stored.dlo, layout)
         else:
             raise Unproven(f'{remote.name!r} is no large object at the remote')
+
+    def check_whole(self, remote: ObjectMeta) -> None:
+        """Unproven unless the large object ``remote`` (a fresh HEAD) has all its segments, as when it was copied."""
+        stored = Stored(remote.sysmeta)
+        if stored.is_slo:
+            prove_slo(self._store, self._main(remote.name), remote.etag, remote.size)
+        elif stored.dlo is not None:
+            prove_listed(self._store, stored.dlo, remote.source_etag)
 
     # -- metadata -----------------------------------------------------------------------------
 

@@ -5,8 +5,9 @@ import os
 from collections.abc import Mapping, Sequence
 
 from s3_sync.errors import Unproven
+from s3_sync.large_objects.dlo import dlo_digest
 from s3_sync.large_objects.manifest import MAX_DEPTH, ManifestError, logical_size, slo_etag
-from s3_sync.large_objects.model import Layout
+from s3_sync.large_objects.model import Layout, Segment
 from s3_sync.providers.swift.at_once import at_once
 from s3_sync.providers.swift.large_dlo import source_prefix
 from s3_sync.providers.swift.places import Place
@@ -47,6 +48,13 @@ def prove_dlo(store: SegmentStore, base: Place, layout: Layout) -> None:
         return
     wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
     raise Unproven(f'{len(wrong)} segments below {base} are not as at the source, the first is {wrong[0]!r}')
+
+
+def prove_listed(store: SegmentStore, base: Place, digest: str) -> None:
+    """Unproven unless the contents that the prefix lists make this DLO digest."""
+    found = dlo_digest(Segment(etag=entry.etag) for entry in store.listing(*base))
+    if found != digest:
+        raise Unproven(f'the segments below {base} make the digest {found}, not {digest}')
 
 
 def prove_objects(store: SegmentStore, wanted: Wanted) -> None:

@@ -1,6 +1,8 @@
 """Segments go only while the remote holds the manifest that they were archived with."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from container_crawler.rows import Row
@@ -15,6 +17,7 @@ from s3_sync.errors import (
     RemovalDeferred,
     SourceUnavailable,
     Throttled,
+    Unproven,
 )
 from s3_sync.providers.memory import MemorySync
 from s3_sync.streams import BytesBody
@@ -49,7 +52,7 @@ class Bench:
 def test_the_remote_is_asked_once_for_all_segments_of_a_manifest() -> None:
     bench = Bench()
     assert bench.run(b='changed', c='gone') == [Decided('removed'), Decided('changed'), Decided('gone')]
-    assert bench.provider.calls == ['head_object'] and bench.asked == ['a', 'b', 'c']
+    assert bench.provider.calls == ['head_object', 'check_whole'] and bench.asked == ['a', 'b', 'c']
 
 
 @pytest.mark.parametrize(('there', 'reason'), [(True, 'owner-changed'), (False, 'owner-gone')])
@@ -74,6 +77,20 @@ def test_a_remote_that_does_not_answer_proves_nothing_and_all_wait(
     expected = bench.clock.now() + due if due else 0.0
     assert [(d.verdict, d.reason, d.due, d.settled) for d in bench.run()] == [('waits', reason, expected, False)] * 3
     assert bench.asked == []
+
+
+def test_all_wait_while_the_copy_at_the_remote_is_not_whole() -> None:
+    bench = Bench()
+    bench.provider.plan = on('check_whole', Fault(Unproven('a segment is missing')))
+    assert [(d.verdict, d.reason) for d in bench.run()] == [('waits', 'unproven')] * 3
+    assert bench.asked == []
+
+
+def test_an_etag_tells_the_content_where_our_own_key_had_to_give_way() -> None:
+    bench = Bench()
+    stored = bench.memory.store.buckets[bench.memory.bucket]['dir/o']
+    stored.meta = replace(stored.meta, source_etag='', etag=LARGE.layout.etag)
+    assert [d.verdict for d in bench.run()] == ['removed'] * 3
 
 
 def test_one_segment_that_cannot_go_holds_up_no_other() -> None:
