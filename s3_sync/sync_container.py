@@ -45,6 +45,12 @@ DELETE_AGAIN = 'delete-again'
 """Reason to wait: the object was deleted, but a write without an answer came before, and may come after."""
 
 
+AWAY = frozenset({'replica-away', 'ghost'})
+"""Reasons to wait for servers of this cluster, as ``RemovalDeferred`` has them."""
+LONGEST_REST_SECONDS = 3600.0
+"""What waits for those is looked at this often at least."""
+
+
 class Dispatch(Protocol):
     """Where rows are worked on: the worker pool, or the calling thread in tests."""
 
@@ -294,12 +300,15 @@ class SyncContainer(RowHandler):
             done(row)
 
     def _record(self, results: Results, *, removed: bool) -> None:
-        """``removed``: these rows were waiting removals; whatever waits still is waiting work or a new removal."""
+        """``removed``: these rows were waiting removals; whatever waits still is waiting work or a new removal.
+
+        Nor does anything wait to be removed that was deleted: in a week nobody could tell it from a lost replica.
+        """
         ledger = self._s.ledger
         with ledger.transaction():
             for row, outcome in results:
                 end = outcome.end
-                if removed:
+                if removed or (row.deleted and not self.mapping.retain_local):
                     ledger.drop_removals(*self._where, [row])
                 # A removal that met a newer version is over: that one's own row brings the next.
                 removals = [r for r in end.removals if not (removed and r.row == row)]
@@ -314,9 +323,20 @@ class SyncContainer(RowHandler):
                             due=self._s.clock.now() + LATE_SECONDS))
                 elif end.kind == 'deferred':
                     ledger.record(self._generation, Work(self.mapping.account, self.container, row, 'deferred',
-                                                         end.reason, end.detail, due=end.due))
+                                                         end.reason, end.detail, due=self._due(row, end)))
                 else:
                     self._record_failure(row, end)
+
+    def _due(self, row: Row, end: Outcome) -> float:
+        """When to look again. What waits for a server of this cluster waits half as long again as it has already.
+
+        Otherwise a disk that is away for days has a million objects read and compared every few minutes.
+        """
+        known = self._s.ledger.find(*self._where, row.name) if end.reason in AWAY else None
+        if known is None or (known.reason, known.row.created_at) != (end.reason, row.created_at):
+            return end.due
+        now = self._s.clock.now()
+        return max(end.due, now + min((now - known.first_seen) / 2, LONGEST_REST_SECONDS))
 
     def _may_come_late(self, row: Row) -> bool:
         """Whether a write of this object lost its answer a short while ago: the store may yet carry it out."""

@@ -67,6 +67,8 @@ class UploadSweeps:
             self._ledger.save_fact(FACT + generation, self._clock.now())
         except LedgerError as error:
             self._on_ledger_error(error)
+        except Exception:  # the next time will do
+            self._logger.exception('%s: unexpected error while unfinished uploads were looked at', state.mapping.name)
         finally:
             del self._threads[generation]
 

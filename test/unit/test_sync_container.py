@@ -163,6 +163,23 @@ def test_an_object_whose_last_write_lost_its_answer_is_deleted_twice(make: Make)
     assert waits() == []
 
 
+def test_what_waits_for_a_server_that_is_away_for_long_is_looked_at_less_and_less_often(make: Make) -> None:
+    handler, submitted = make(mapping(retain_local=False))
+    ledger, clock = handler._s.ledger, handler._s.clock
+    assert isinstance(clock, FakeClock)
+
+    def wait(reason: str) -> float:
+        handler.handle_own(db('one', 1), ROWS[:1], ignore)
+        submitted.finished[-1]([(ROWS[0], Outcome('deferred', reason, due=clock.now() + 300))])
+        (work,) = ledger.failures(handler.mapping.generation, kind='deferred')
+        seconds = work.due - clock.now()
+        clock.advance(seconds)
+        return seconds
+    assert [wait('replica-away') for _ in range(5)] == [300, 300, 300, 450, 675]
+    assert [wait('replica-away') for _ in range(10)][-1] == 3600
+    assert wait('restored') == 300
+
+
 # -- the mass-delete guard ------------------------------------------------------------------
 
 

@@ -98,3 +98,11 @@ def test_a_paused_mapping_waits(rig: Rig) -> None:
     assert rig.tick(sweeps, EVERY_SECONDS) == 0
     rig.state.paused = False
     assert rig.tick(sweeps) == 1
+
+
+def test_what_nobody_expected_is_logged_and_the_next_time_comes(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    sweeps = rig.sweeps()
+    rig.error = KeyError('odd answer')
+    assert rig.tick(sweeps, EVERY_SECONDS) == 1
+    assert 'unexpected error' in caplog.text and 'odd answer' in caplog.text
+    assert rig.tick(sweeps, EVERY_SECONDS) == 2
