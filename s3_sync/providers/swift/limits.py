@@ -92,11 +92,12 @@ DEFAULTS = Limits()
 def sendable(metadata: Mapping[str, str]) -> dict[str, str]:
     """User metadata as HTTP headers carry it: no blanks around values, no empty ones.
 
+    Blanks inside a name are against the rules of HTTP, but Swift takes and shows them.
     LimitExceeded for what would break out of a header line.
     """
     kept = {}
     for name, value in metadata.items():
-        if not name or any(c <= ' ' or c in ':\x7f' for c in name):
+        if not name or name != name.strip() or any(c < ' ' or c in ':\x7f' for c in name):
             raise LimitExceeded(f'metadata name {name!r} cannot be a header', reason='metadata-not-allowed')
         if any(c in '\r\n\x00' for c in value):
             raise LimitExceeded(f'the value of metadata {name!r} holds line breaks', reason='metadata-not-allowed')

@@ -81,11 +81,16 @@ def test_user_metadata_that_does_not_fit_is_refused(metadata: dict[str, str]) ->
 
 
 @pytest.mark.parametrize('metadata', [
-    {'a:b': 'x'}, {'a b': 'x'}, {'': 'x'}, {'a': 'x\ny'}, {'a': 'x\r'}, {'a': '\x00'}])
+    {'a:b': 'x'}, {' a': 'x'}, {'a ': 'x'}, {'a\tb': 'x'}, {'a\nb': 'x'}, {' ': 'x'}, {'': 'x'},
+    {'a': 'x\ny'}, {'a': 'x\r'}, {'a': '\x00'}])
 def test_metadata_that_would_break_a_header_is_refused(metadata: dict[str, str]) -> None:
     with pytest.raises(LimitExceeded) as caught:
         sendable(metadata)
     assert caught.value.reason == 'metadata-not-allowed'
+
+
+def test_names_with_blanks_inside_are_sent_as_swift_took_them() -> None:
+    assert sendable({'a b ☃': ' x y '}) == {'a b ☃': 'x y'}
 
 
 @pytest.mark.parametrize('document', [
