@@ -142,7 +142,7 @@ class SyncS3(BaseSync):
         return self._copy(key, bucket, meta, current)
 
     def delete_object(self, key: str, *, bucket: str | None = None, condition: Condition = NO_CONDITION) -> bool:
-        if not self._objects.keeps_name(self._scheme.key(key)):
+        if not self._keeps(key):
             return False
         place = self._place(key, bucket)
         try:
@@ -171,6 +171,9 @@ class SyncS3(BaseSync):
     def check_upload(self, meta: ObjectMeta, size: int) -> None:
         key = self._scheme.key(meta.name)
         check_limits(key, size, self.capabilities)
+        if self._scheme.is_internal(key):
+            raise LimitExceeded(f'{meta.name!r}: under this custom_prefix the key is one of those that 1space keeps '
+                                'manifests and notes under', reason='name-reserved')
         if not self._objects.keeps_name(key):
             raise LimitExceeded(f'{meta.name!r}: this store would take the name for another one',
                                 reason='name-not-kept')
@@ -182,7 +185,7 @@ class SyncS3(BaseSync):
     def delete_objects(self, keys: Sequence[str]) -> dict[str, Exception | None]:
         scheme = self._scheme
         groups = {name: (scheme.key(name), scheme.manifest_key(name), scheme.side_key(name)) for name in keys
-                  if self._objects.keeps_name(scheme.key(name))}
+                  if self._keeps(name)}
         failed = self._deleter.delete(self._bucket, [key for group in groups.values() for key in group])
         return {name: next((failed[key] for key in groups.get(name, ()) if key in failed), None) for name in keys}
 
@@ -273,16 +276,20 @@ class SyncS3(BaseSync):
         self._objects.check_large_name(self._scheme.key(meta.name))
 
     def _place(self, name: str, bucket: str | None = None) -> Place:
-        key = self._scheme.key(name)
-        if not self._objects.keeps_name(key):
+        if not self._keeps(name):
             raise NotFound(f'{name!r}: this store cannot have an object of that name')
-        return Place(bucket or self._bucket, key)
+        return Place(bucket or self._bucket, self._scheme.key(name))
+
+    def _keeps(self, name: str) -> bool:
+        """Whether an object of this name can be there, and is not one of ours beside the objects."""
+        key = self._scheme.key(name)
+        return not self._scheme.is_internal(key) and self._objects.keeps_name(key)
 
     def _side(self, name: str, bucket: str | None = None) -> Place:
         return Place(bucket or self._bucket, self._scheme.side_key(name))
 
     def _plan(self, meta: ObjectMeta, marks: Mapping[str, str] = NO_HEADERS) -> MetadataPlan:
-        if self._store.kms and not meta.source_etag:
+        if (self._store.kms or self._objects.keyed) and not meta.source_etag:
             meta = replace(meta, source_etag=meta.content_md5)
         return plan_metadata(meta, self._store.metadata_limits, marks)
 

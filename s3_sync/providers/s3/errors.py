@@ -48,6 +48,7 @@ _UNSUPPORTED = frozenset({
     'InvalidObjectState', 'InvalidStorageClass', 'MethodNotAllowed', 'NotImplemented', 'UnsupportedOperation',
     'XNotImplemented'})
 _FULL = frozenset({'QuotaExceeded', 'XMinioStorageFull', 'StorageFull', 'InsufficientCapacity'})
+INVALID_PART = 'invalid-part'
 SKEWED = frozenset({'RequestTimeTooSkewed', 'RequestInTheFuture'})
 EXPIRED = frozenset({'ExpiredToken', 'ExpiredTokenException', 'TokenRefreshRequired', 'RequestExpired'})
 
@@ -81,6 +82,8 @@ def _by_code(what: str, status: int, code: str, wait: float | None) -> ProviderE
         return LimitExceeded(what, status=status, reason=_TOO_LONG[code])
     if code in _UNSUPPORTED:
         return Unsupported(what, status=status)
+    if code == 'InvalidPart':
+        return PermanentError(what, status=status, reason=INVALID_PART)
     if code in _FORBIDDEN:
         return Forbidden(what, status=status)
     reason = ('conflict' if code in _CONFLICT else 'clock-skew' if code in SKEWED

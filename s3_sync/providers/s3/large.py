@@ -18,7 +18,7 @@ from s3_sync.large_objects.parts import Part, PartLimits, Uncuttable, plan_parts
 from s3_sync.providers.retry import retried
 from s3_sync.providers.s3.client import Client
 from s3_sync.providers.s3.large_copy import LargeCopies
-from s3_sync.providers.s3.large_upload import Completion, LargeUploads
+from s3_sync.providers.s3.large_upload import Completed, Completion, LargeUploads
 from s3_sync.providers.s3.listing import Listing
 from s3_sync.providers.s3.manifests import Manifests, recorded_etag
 from s3_sync.providers.s3.multipart import Multipart, StoredPart
@@ -203,12 +203,12 @@ class LargeObjects:
         multipart = Multipart(self._client)
         completion = Completion(self._client, self._objects, multipart, condition, headers)
 
-        def complete(upload: Upload, stored: Sequence[StoredPart], expected: str) -> str:
+        def complete(upload: Upload, stored: Sequence[StoredPart], expected: str) -> Completed:
             completion.check(upload.place)  # before the side object is touched
             with self._sides.around_put(self._side(meta.name), plan.side):
-                etag = completion(upload, stored, expected)
-            self._put_manifest(meta.name, large.layout, etag)
-            return etag
+                completed = completion(upload, stored, expected)
+            self._put_manifest(meta.name, large.layout, completed.etag)
+            return completed
         wanted = self._wanted(meta, headers, large.layout.etag, parts)
         etag = self._uploads.send(multipart, large, parts, wanted, headers, complete)
         return PutResult(etag, multipart.requests)
@@ -230,12 +230,12 @@ class LargeObjects:
     def _manifest(self, name: str) -> Place:
         return Place(self._bucket, self._scheme.manifest_key(name))
 
-    def _tidy(self, name: str) -> None:
+    def _tidy(self, name: str, before: float) -> None:
         try:
             current: ObjectMeta | None = self._objects.head(self._place(name), name)
         except NotFound:
             current = None
-        self.manifests.remove_stale(self._manifest(name), current)
+        self.manifests.remove_stale(self._manifest(name), current, before)
 
 
 def _whole_md5(large: LargeSource) -> str:

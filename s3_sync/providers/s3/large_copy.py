@@ -18,7 +18,7 @@ from s3_sync.providers.s3 import xml
 from s3_sync.providers.s3.client import Call, Client
 from s3_sync.providers.s3.large_upload import Completion
 from s3_sync.providers.s3.multipart import Multipart, StoredPart
-from s3_sync.providers.s3.objects import Objects, Place
+from s3_sync.providers.s3.objects import Objects, Place, is_keyed
 from s3_sync.providers.s3.parallel import in_parallel
 from s3_sync.providers.s3.pending import PendingUploads, Upload
 from s3_sync.types import Condition, ObjectMeta, PutResult
@@ -63,15 +63,18 @@ class LargeCopies:
             expected = self._expected(copied, current)
             completion = Completion(self._client, self._objects, multipart, Condition(if_match=current.etag), headers)
             completion.check(place)
-            etag = completion(upload, copied, expected)
+            completed = completion(upload, copied, expected)
         except ProviderError:
             self._pending.abandon(multipart, upload)
             raise
-        self._pending.done(upload)
-        return PutResult(etag, multipart.requests)
+        if completed.certain:
+            self._pending.done(upload)
+        else:
+            self._pending.abandon(multipart, upload)
+        return PutResult(completed.etag, multipart.requests)
 
     def _expected(self, copied: list[StoredPart], current: ObjectMeta) -> str:
-        if self._opaque or not is_multipart(current.etag):
+        if self._opaque or is_keyed(current.sysmeta) or not is_multipart(current.etag):
             return ''
         try:
             etag = multipart_etag([part.etag for part in copied])

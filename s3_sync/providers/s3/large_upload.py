@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from s3_sync.errors import (
     BucketNotFound,
@@ -18,6 +19,7 @@ from s3_sync.errors import (
     ProviderError,
     SourceUnusable,
     TemporaryError,
+    Unsupported,
 )
 from s3_sync.large_objects.bodies import PartBody, PartReader, open_piece
 from s3_sync.large_objects.etags import multipart_etag
@@ -25,6 +27,7 @@ from s3_sync.large_objects.model import LargeSource
 from s3_sync.large_objects.parts import Part, sequences
 from s3_sync.providers.retry import retried
 from s3_sync.providers.s3.client import Client
+from s3_sync.providers.s3.errors import INVALID_PART
 from s3_sync.providers.s3.multipart import Multipart, StoredPart, check_part
 from s3_sync.providers.s3.objects import Objects, Place, condition_headers
 from s3_sync.providers.s3.parallel import in_parallel
@@ -49,6 +52,13 @@ class Sent:
     """The store's ETag of it is no MD5, whatever the mapping says: the bucket encrypts with keys of its own."""
 
 
+class Completed(NamedTuple):
+    etag: str
+    """Of the object."""
+    certain: bool
+    """False: this version is there, perhaps because of another upload than ours, which then still has to be ended."""
+
+
 class LargeUploads:
     """``opaque``: the store encrypts with keys of its own, so that ETags are no MD5s."""
 
@@ -59,30 +69,39 @@ class LargeUploads:
         self._opaque = opaque
 
     def send(self, multipart: Multipart, large: LargeSource, parts: Sequence[Part], wanted: PendingUpload,
-             headers: Mapping[str, str], complete: Callable[[Upload, Sequence[StoredPart], str], str]) -> str:
-        """All parts, then ``complete(upload, parts, expected ETag)``, which gives the ETag of the object.
+             headers: Mapping[str, str], complete: Callable[[Upload, Sequence[StoredPart], str], Completed]) -> str:
+        """All parts, then ``complete(upload, parts, expected ETag)``; the ETag of the object.
 
         What has to stand beside the object is made by ``complete`` too: the note is there until that is done.
         """
         upload = self._pending.begin(multipart, wanted, headers)
         try:
-            sent = PartSender(self._client, multipart, upload, large, opaque=self._opaque).send(parts)
-            opaque = self._opaque or any(part.opaque for part in sent)
-            expected = '' if opaque else multipart_etag([part.md5 for part in sent])
-            etag = complete(upload, [part.stored for part in sent], expected)
-        except HOPELESS:
+            # The answer to the note has just told how the bucket encrypts.
+            opaque = self._opaque or self._objects.keyed
+            sent = PartSender(self._client, self._objects, multipart, upload, large, opaque=opaque).send(parts)
+            unknown = opaque or any(part.opaque for part in sent) or self._client.endpoint.flavour == 'google'
+            completed = complete(upload, [part.stored for part in sent],
+                                 '' if unknown else multipart_etag([part.md5 for part in sent]))
+        except HOPELESS as error:
+            if isinstance(error, PermanentError) and error.reason == INVALID_PART and not upload.stored:
+                # Another process sent a part again, perhaps: the next try asks the store which ones it has.
+                raise TemporaryError(str(error), status=error.status, reason=error.reason) from error
             self._pending.abandon(multipart, upload)
             raise
-        self._pending.done(upload)
-        return etag
+        if completed.certain:
+            self._pending.done(upload)
+        else:
+            self._pending.abandon(multipart, upload)
+        return completed.etag
 
 
 class PartSender:
     """Brings the parts of one upload to the store, except for those that it has."""
 
-    def __init__(self, client: Client, multipart: Multipart, upload: Upload, large: LargeSource, *,
+    def __init__(self, client: Client, objects: Objects, multipart: Multipart, upload: Upload, large: LargeSource, *,
                  opaque: bool) -> None:
         self._client = client
+        self._objects = objects
         self._multipart = multipart
         self._upload = upload
         self._large = large
@@ -114,8 +133,19 @@ class PartSender:
 
     def _put(self, reader: PartReader, part: Part) -> Sent:
         md5 = part.md5
-        if self._opaque and not md5:
-            md5 = reader.skip(part)  # read twice, because the answer will not tell what arrived
+        if not md5 and (self._opaque or self._objects.wants_md5):
+            md5 = reader.skip(part)  # read twice: the answer will not tell what arrived, or the store insists
+        try:
+            return self._put_with(reader, part, md5)
+        except PermanentError as error:
+            if md5 or error.status != 400:
+                raise
+        # Buckets with a retention of their own (Object Lock) take no part without its MD5.
+        sent = self._put_with(reader, part, reader.skip(part))
+        self._objects.wants_md5 = True
+        return sent
+
+    def _put_with(self, reader: PartReader, part: Part, md5: str) -> Sent:
         # A whole piece is checked by its source and by the store; to hash it once more would only cost time.
         body: _Checked | PartBody
         if part.md5:
@@ -172,26 +202,32 @@ class Completion:
         if self._condition != Condition():
             self._objects.check(place, self._condition)
 
-    def __call__(self, upload: Upload, parts: Sequence[StoredPart], expected: str) -> str:
-        """The object's ETag; ``expected`` '' when it cannot be known. ChecksumMismatch when it is another."""
+    def __call__(self, upload: Upload, parts: Sequence[StoredPart], expected: str) -> Completed:
+        """``expected``: the object's ETag, '' when it cannot be known. ChecksumMismatch when it is another."""
         create_only, overwrite = self._objects.conditional
         honoured = condition_headers(Condition(if_match=self._condition.if_match if overwrite else None,
                                                if_none_match=self._condition.if_none_match if create_only else None))
-        etag = retried(lambda: self._once(upload, parts, expected, honoured), clock=self._clock)
-        if expected and is_multipart(etag) and etag != expected:
-            raise ChecksumMismatch(f'{upload.place.key}: completed with ETag {etag}, the parts make {expected}')
-        return etag
+        completed = retried(lambda: self._once(upload, parts, expected, honoured), clock=self._clock)
+        if expected and is_multipart(completed.etag) and completed.etag != expected:
+            raise ChecksumMismatch(f'{upload.place.key}: completed with ETag {completed.etag}, '
+                                   f'the parts make {expected}')
+        return completed
 
-    def _once(self, upload: Upload, parts: Sequence[StoredPart], expected: str, headers: Mapping[str, str]) -> str:
+    def _once(self, upload: Upload, parts: Sequence[StoredPart], expected: str,
+              headers: Mapping[str, str]) -> Completed:
         try:
-            return self._multipart.complete(upload.place, upload.upload_id, parts, headers)
+            return Completed(self._multipart.complete(upload.place, upload.upload_id, parts, headers), True)
+        except Unsupported:
+            if not headers:
+                raise
+            return self._once(upload, parts, expected, {})  # no conditions here: ``check`` was just now
         except BucketNotFound:
             raise
         except (TemporaryError, NotFound, PreconditionFailed) as error:
             # An answer that was lost, this time or before, may have been a success.
             etag = self._arrived(upload, expected)
             if etag:
-                return etag
+                return Completed(etag, False)
             if isinstance(error, NotFound):
                 raise TemporaryError(str(error), status=error.status, reason='upload-gone') from error
             raise

@@ -159,7 +159,7 @@ class Listing:
         response, data = self._client.read(Call('GET', bucket, query=query))
         offset = clock_offset(response.headers.get('date', ''), self._client.clock.now())
         root = xml.parse(data)
-        decode = _decoder(root)
+        decode = decoder(root)
         entries = [ListingEntry(
             decode(c.findtext('Key') or ''), size=_number(c.findtext('Size')),
             etag=(c.findtext('ETag') or '').strip('"'), last_modified=_when(c.findtext('LastModified')),
@@ -217,7 +217,7 @@ def _v1_place(after: str) -> dict[str, str]:
     return {'marker': after} if after else {}
 
 
-def _decoder(root: Element) -> Callable[[str], str]:
+def decoder(root: Element) -> Callable[[str], str]:
     """Keys are decoded once, and only when the store says that it encoded them.
 
     Every store writes %2B for a plus; some write + for a space.

@@ -36,10 +36,7 @@ class Manifests:
     def remember(self, place: Place, meta: ObjectMeta) -> None:
         """Keep in mind from a HEAD that the version there is a large object: its next version removes the manifest."""
         if meta.large_object:
-            self._seen[place] = None
-            self._seen.move_to_end(place)
-            if len(self._seen) > REMEMBERED:
-                self._seen.popitem(last=False)
+            self._remember(place)
         else:
             self._seen.pop(place, None)
 
@@ -52,7 +49,7 @@ class Manifests:
         """``copy_etag``: of the copy beside it, where it is proven; '' otherwise."""
         headers = self._headers(layout.etag, copy_etag)
         retried(lambda: self._objects.put(place, BytesBody(layout.manifest), headers), clock=self._clock)
-        self._seen[place] = None
+        self._remember(place)
 
     def find(self, place: Place, layout: Layout) -> ObjectMeta | None:
         """Metadata of the manifest there when its body is ``layout``'s, else None."""
@@ -72,13 +69,19 @@ class Manifests:
         retried(lambda: self._objects.delete(place), clock=self._clock)
         self._seen.pop(place, None)
 
-    def remove_stale(self, place: Place, current: ObjectMeta | None) -> None:
-        """Remove a manifest that does not belong to ``current``, the version there (None: there is no object)."""
+    def remove_stale(self, place: Place, current: ObjectMeta | None, before: float) -> None:
+        """Remove a manifest that does not belong to ``current``, the version there (None: there is no object).
+
+        Only one written ``before`` (Unix seconds of the store's clock): a later one may belong to a version that has
+        come since ``current`` was looked at.
+        """
+        try:
+            found = self._objects.head(place, '')
+        except NotFound:
+            return
+        if found.last_modified is not None and found.last_modified > before:
+            return
         if current is not None and current.large_object:
-            try:
-                found = self._objects.head(place, '')
-            except NotFound:
-                return
             if not found.source_etag or not current.source_etag or found.source_etag == current.source_etag:
                 return
         self.remove(place)
@@ -92,6 +95,12 @@ class Manifests:
         if before and found.user_metadata.get(COPY_ETAG_KEY) == before:
             headers = self._headers(found.source_etag, after)
             retried(lambda: self._objects.copy_onto_itself(place, headers, found), clock=self._clock)
+
+    def _remember(self, place: Place) -> None:
+        self._seen[place] = None
+        self._seen.move_to_end(place)
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
 
     @staticmethod
     def _headers(layout_etag: str, copy_etag: str) -> dict[str, str]:

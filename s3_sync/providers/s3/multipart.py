@@ -9,12 +9,11 @@ from xml.etree.ElementTree import Element
 from s3_sync.errors import BucketNotFound, ChecksumMismatch, NotFound, PermanentError, TemporaryError
 from s3_sync.providers.s3 import xml
 from s3_sync.providers.s3.client import COPY_SECONDS, Call, Client
-from s3_sync.providers.s3.objects import Place
+from s3_sync.providers.s3.listing import decoder
+from s3_sync.providers.s3.objects import Place, is_keyed
 from s3_sync.providers.s3.signing import quote_path
 from s3_sync.streams import Body, BytesBody
 from s3_sync.timestamps import iso_seconds
-
-KMS_HEADER = 'x-amz-server-side-encryption'
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ class Multipart:
             answer = self._client.do(call)
         except NotFound as error:
             raise _ended(error) from error
-        return answer.get('etag', '').strip('"'), not answer.get(KMS_HEADER, '').startswith('aws:kms')
+        return answer.get('etag', '').strip('"'), not is_keyed(answer)
 
     def copy_part(self, place: Place, upload_id: str, number: int, first: int, size: int, *, if_match: str) -> str:
         """A run of bytes of the object itself as a part of its next version; the part's ETag."""
@@ -125,24 +124,26 @@ class Multipart:
 
     def uploads(self, place: Place) -> Iterator[UnfinishedUpload]:
         """All unfinished uploads of exactly this key, ours and others'."""
-        query = {'uploads': '', 'prefix': place.key}
+        encoded = {} if self._client.endpoint.flavour == 'google' else {'encoding-type': 'url'}
+        query = {'uploads': '', 'prefix': place.key, **encoded}
         seen: set[tuple[str, str]] = set()
         while True:
             root = self._ask(Call('GET', place.bucket, query=query))
+            decode = decoder(root)
             for upload in root.iter('Upload'):
-                if upload.findtext('Key') == place.key and upload.findtext('UploadId'):
+                if decode(upload.findtext('Key') or '') == place.key and upload.findtext('UploadId'):
                     yield UnfinishedUpload(upload.findtext('UploadId') or '',
                                            iso_seconds(upload.findtext('Initiated') or '') or 0.0)
-            following = (root.findtext('NextKeyMarker') or '', root.findtext('NextUploadIdMarker') or '')
+            following = (decode(root.findtext('NextKeyMarker') or ''), root.findtext('NextUploadIdMarker') or '')
             if root.findtext('IsTruncated') != 'true' or not following[0] or following in seen:
                 return
             seen.add(following)
-            query = {'uploads': '', 'prefix': place.key, 'key-marker': following[0],
+            query = {'uploads': '', 'prefix': place.key, **encoded, 'key-marker': following[0],
                      **({'upload-id-marker': following[1]} if following[1] else {})}
 
     def _ask(self, call: Call) -> Element:
         self.requests += 1
-        return xml.parse(self._client.read(call)[1])
+        return xml.parse(self._client.read(call)[1], any_key=True)
 
 
 def check_part(place: Place, number: int, etag: str, md5: str) -> None:

@@ -33,7 +33,8 @@ MAX_COPY_BYTES = 5 * 1024 ** 3
 BUCKET_SEEN_SECONDS = 300.0
 _HOP_BY_HOP = frozenset({'connection', 'keep-alive', 'proxy-authenticate', 'te', 'trailer', 'transfer-encoding',
                          'upgrade'})
-_KEPT_ENCRYPTION = ('x-amz-server-side-encryption', 'x-amz-server-side-encryption-aws-kms-key-id')
+KMS_HEADER = 'x-amz-server-side-encryption'
+_KEPT_ENCRYPTION = (KMS_HEADER, 'x-amz-server-side-encryption-aws-kms-key-id')
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,10 @@ class Objects:
         self._encryption = encryption
         self._etag_is_md5 = etag_is_md5
         self.conditional = (False, False)
+        self.keyed = False
+        """Whether the last answer to a PUT told of encryption with keys of the store's own: ETags are then no MD5s."""
+        self.wants_md5 = False
+        """Whether parts without Content-MD5 were refused (a bucket with Object Lock retention)."""
 
     def put(self, place: Place, body: Body, headers: Mapping[str, str], *, md5: str = '',
             condition: Condition = NO_CONDITION) -> PutResult:
@@ -82,7 +87,8 @@ class Objects:
         etag = answer.get('etag', '').strip('"')
         if isinstance(counted, _Hashed):
             md5 = counted.md5.hexdigest()
-        if self._etag_is_md5 and md5 and etag and etag != md5:
+        self.keyed = is_keyed(answer)
+        if self._etag_is_md5 and not self.keyed and md5 and etag and etag != md5:
             raise ChecksumMismatch(f'PUT {place.bucket}/{place.key}: stored with ETag {etag}, sent MD5 {md5}')
         return PutResult(etag or md5, requests)
 
@@ -237,6 +243,11 @@ def condition_headers(condition: Condition) -> dict[str, str]:
     if condition.if_none_match is not None:
         headers['if-none-match'] = _etag(condition.if_none_match)
     return headers
+
+
+def is_keyed(headers: Mapping[str, str]) -> bool:
+    """Whether a version with these headers is encrypted with keys of the store's own, so that its ETag is no MD5."""
+    return headers.get(KMS_HEADER, '').startswith('aws:kms')
 
 
 def whole_size(headers: Mapping[str, str]) -> int:

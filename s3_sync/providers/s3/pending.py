@@ -19,8 +19,8 @@ from s3_sync.errors import (
     Forbidden,
     NotConnected,
     NotFound,
+    PermanentError,
     ProviderError,
-    Unsupported,
 )
 from s3_sync.providers.retry import retried
 from s3_sync.providers.s3.listing import Listing
@@ -62,8 +62,11 @@ class PendingUploads:
     """Of one container. ``place`` gives the key of an object's name."""
 
     def __init__(self, objects: Objects, listing: Listing, scheme: KeyScheme, bucket: str, *,
-                 place: Callable[[str], Place], tidy: Callable[[str], None], clock: Clock) -> None:
-        """``tidy``: removes what belonged to an earlier version of the object of that name only."""
+                 place: Callable[[str], Place], tidy: Callable[[str, float], None], clock: Clock) -> None:
+        """``tidy``: removes what belonged to an earlier version of the object of that name only.
+
+        And was there before: Unix seconds of the store's clock.
+        """
         self._objects = objects
         self._listing = listing
         self._scheme = scheme
@@ -143,7 +146,7 @@ class PendingUploads:
             uploads += self._begun_unnoted(multipart, place, note, pending.others)
         for upload_id in uploads:
             multipart.abort(place, upload_id)
-        self._tidy(pending.name)
+        self._tidy(pending.name, note.written)
         self._objects.delete(note.place)
         return len(uploads)
 
@@ -175,7 +178,9 @@ class PendingUploads:
                 pending = PendingUpload.from_bytes(response.read(MAX_NOTE_BYTES))
         except NotFound:
             return None
-        return None if pending is None else _Note(place, pending, entry.last_modified)
+        if pending is None or not entry.name.startswith(self._scheme.upload_prefix(pending.name)):
+            return None  # whoever wrote that, it is none of ours
+        return _Note(place, pending, entry.last_modified)
 
     def _write(self, multipart: Multipart, place: Place, pending: PendingUpload) -> None:
         multipart.requests += 1
@@ -185,7 +190,7 @@ class PendingUploads:
         try:
             return tuple(upload.upload_id for upload in
                          retried(lambda: list(multipart.uploads(place)), clock=self._clock))
-        except (Forbidden, Unsupported):
+        except (Forbidden, PermanentError):
             return None
 
     def _create(self, multipart: Multipart, place: Place, headers: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from s3_sync.errors import NotFound, PreconditionFailed, TemporaryError
+from s3_sync.errors import NotFound, ProviderError, TemporaryError
 from s3_sync.providers.s3.objects import Objects, Place
 from s3_sync.streams import BytesBody
 from s3_sync.types import ObjectMeta
@@ -33,9 +33,7 @@ class SideObjects:
     def remember(self, side: Place, meta: ObjectMeta) -> None:
         """Keep in mind that the current version has one: its next version has to remove or replace it."""
         if SIDE_OBJECT_KEY in meta.sysmeta:
-            self._seen[side] = None
-            if len(self._seen) > REMEMBERED:
-                self._seen.popitem(last=False)
+            self._remember(side)
         else:
             self._seen.pop(side, None)
 
@@ -71,15 +69,21 @@ class SideObjects:
         previous = self._write(side, body) if body is not None else None
         try:
             yield
-        except PreconditionFailed:
-            if body is not None and previous != body:
+        except ProviderError as error:
+            # After any other failure the write may have arrived all the same.
+            if not isinstance(error, TemporaryError) and body is not None and previous != body:
                 self._put_back(side, previous)
             raise
         if body is not None:
-            self._seen[side] = None
+            self._remember(side)
         elif side in self._seen:
             self._objects.delete(side)
             del self._seen[side]
+
+    def _remember(self, side: Place) -> None:
+        self._seen[side] = None
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
 
     def _write(self, side: Place, body: bytes) -> bytes | None:
         previous = self._read(side)

@@ -1,6 +1,7 @@
 """The few XML documents S3 speaks, read without trust in who wrote them."""
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -10,10 +11,18 @@ from s3_sync.errors import TemporaryError
 
 NAMESPACE = 'http://s3.amazonaws.com/doc/2006-03-01/'
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
+_NOT_XML = re.compile(rb'[\x00-\x08\x0b\x0c\x0e-\x1f]|\xef\xbf[\xbe\xbf]|&#(?:0*(?:[0-8]|1[124-9]|2\d|3[01]|6553[45])'
+                      rb'|[xX]0*(?:[0-8bcefBCEF]|1[0-9a-fA-F]|[fF]{3}[eEfF]));')
+"""What stores write of keys that XML 1.0 cannot carry."""
 
 
-def parse(data: bytes) -> Element:
-    """The root with all namespaces taken off. TemporaryError when it is not XML as S3 writes it."""
+def parse(data: bytes, *, any_key: bool = False) -> Element:
+    """The root with all namespaces taken off. TemporaryError when it is not XML as S3 writes it.
+
+    ``any_key``: no key is read from it, so that one that XML cannot carry need not be right.
+    """
+    if any_key:
+        data = _NOT_XML.sub(b'?', data)
     if b'<!' in data and (b'<!DOCTYPE' in data or b'<!ENTITY' in data):
         raise TemporaryError('answer declares entities, which no store does', reason='malformed-answer')
     try:

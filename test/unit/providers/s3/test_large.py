@@ -291,7 +291,8 @@ def test_only_uploads_of_exactly_this_key_are_given_and_all_pages_asked(ask: Cal
     multipart = ask(page([('p/o', 'a'), ('p/o2', 'x'), ('p/o', 'b')], following), page([('p/o', 'c')], following))
     assert [upload.upload_id for upload in multipart.uploads(PLACE)] == ['a', 'b', 'c']
     assert [unquote(line) for line in lines(multipart.server)] == [  # type: ignore[attr-defined]
-        'GET /bucket?prefix=p/o&uploads=', 'GET /bucket?key-marker=p/o&prefix=p/o&upload-id-marker=b&uploads=']
+        'GET /bucket?encoding-type=url&prefix=p/o&uploads=',
+        'GET /bucket?encoding-type=url&key-marker=p/o&prefix=p/o&upload-id-marker=b&uploads=']
 
 
 def test_ending_an_upload_that_is_gone_is_no_error(ask: Callable[..., Multipart]) -> None:
