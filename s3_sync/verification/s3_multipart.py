@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 from s3_sync.errors import NotFound, ProviderError
 from s3_sync.providers.s3 import xml
 from s3_sync.providers.s3.client import Call
-from s3_sync.providers.s3.objects import ARCHIVE_CLASSES
+from s3_sync.providers.s3.objects import ARCHIVE_CLASSES, is_keyed
 from s3_sync.streams import BytesBody
 from s3_sync.verification.leftovers import Leftover
 from s3_sync.verification.outcomes import Doubtful, NotTried, Step, Wrong
@@ -39,7 +39,7 @@ class Multipart:
     def _both(self) -> str:
         store, leftovers = self._store, self._run.leftovers
         if store.endpoint.flavour == 'google':
-            raise NotTried('large objects go to Google in one piece')
+            raise NotTried('objects up to 5 GiB go to Google in one piece')
         upload, unfinished = self._create()
         with leftovers.made(store.place(self._key), store.remover(self._key)) as item:
             self._complete(upload)
@@ -96,7 +96,7 @@ class Multipart:
         answer = self._store.client.do(self._call(
             'PUT', {'partNumber': str(number), 'uploadId': upload}, data, headers))
         etag = answer.get('etag', '')
-        if etag.strip('"') != digest.hexdigest() and not self._store.kms:
+        if etag.strip('"') != digest.hexdigest() and not is_keyed(answer):
             raise Wrong(f'part {number} was stored with ETag {etag}, its MD5 is {digest.hexdigest()}')
         return etag
 
