@@ -67,10 +67,7 @@ class LargeCopies:
         except ProviderError:
             self._pending.abandon(multipart, upload)
             raise
-        if completed.certain:
-            self._pending.done(upload)
-        else:
-            self._pending.abandon(multipart, upload)
+        self._pending.done(multipart, upload, certain=completed.certain)
         return PutResult(completed.etag, multipart.requests)
 
     def _expected(self, copied: list[StoredPart], current: ObjectMeta) -> str:

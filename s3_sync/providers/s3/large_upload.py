@@ -56,7 +56,7 @@ class Completed(NamedTuple):
     etag: str
     """Of the object."""
     certain: bool
-    """False: this version is there, perhaps because of another upload than ours, which then still has to be ended."""
+    """False: this version is there, but perhaps because of another upload than ours."""
 
 
 class LargeUploads:
@@ -88,10 +88,7 @@ class LargeUploads:
                 raise TemporaryError(str(error), status=error.status, reason=error.reason) from error
             self._pending.abandon(multipart, upload)
             raise
-        if completed.certain:
-            self._pending.done(upload)
-        else:
-            self._pending.abandon(multipart, upload)
+        self._pending.done(multipart, upload, certain=completed.certain)
         return completed.etag
 
 

@@ -96,10 +96,15 @@ class PendingUploads:
         self._write(multipart, note_place, replace(wanted, upload_id=upload_id))
         return Upload(place, note_place, upload_id)
 
-    def done(self, upload: Upload) -> None:
-        """The upload has become the object. A note that stays is found by the next sweep."""
+    def done(self, multipart: Multipart, upload: Upload, *, certain: bool) -> None:
+        """The upload has become the object. A note that stays is found by the next sweep.
+
+        ``certain`` False: another process's may have, and then ours is still there. It is left to the sweep, because
+        to end one that is just being completed has cost data at some stores.
+        """
         with contextlib.suppress(ProviderError):
-            self._objects.delete(upload.note)
+            if certain or self._parts(multipart, upload.place, upload.upload_id) is None:
+                self._objects.delete(upload.note)
 
     def abandon(self, multipart: Multipart, upload: Upload) -> None:
         """It will never be completed. What cannot be ended now is left, with its note, for the sweep."""
