@@ -57,7 +57,8 @@ class LargeObjects:
         self._pending = PendingUploads(objects, listing, scheme, bucket, place=place, tidy=self._tidy,
                                        clock=client.clock)
         self._uploads = LargeUploads(client, objects, self._pending, opaque=store.kms)
-        self._copies = LargeCopies(client, objects, self._pending, opaque=store.kms, limits=limits)
+        self._copies = LargeCopies(client, objects, self._pending, opaque=store.kms, limits=limits,
+                                   tags=store.uploads.get('x-amz-tagging', ''))
 
     # -- what is written ----------------------------------------------------------------
 

@@ -39,13 +39,15 @@ class Span:
 
 
 class LargeCopies:
-    def __init__(self, client: Client, objects: Objects, pending: PendingUploads, *, opaque: bool,
-                 limits: PartLimits) -> None:
+    def __init__(self, client: Client, objects: Objects, pending: PendingUploads, *, opaque: bool, limits: PartLimits,
+                 tags: str) -> None:
+        """``tags``: those that uploads are given, as their header."""
         self._client = client
         self._objects = objects
         self._pending = pending
         self._opaque = opaque
         self._limits = limits
+        self._own_tags = tags
 
     def copy(self, place: Place, headers: Mapping[str, str], current: ObjectMeta, wanted: PendingUpload) -> PutResult:
         """Replace all metadata of the version ``current`` (a HEAD); ``headers`` name all that is to be kept.
@@ -133,8 +135,14 @@ class LargeCopies:
         return [parts[span.number] for span in spans]
 
     def _tags(self, place: Place, current: ObjectMeta) -> dict[str, str]:
-        """The object's tags as a header: a copy by parts does not take them along."""
-        if current.sysmeta.get('x-amz-tagging-count', '0') == '0':
+        """The object's tags as a header: a copy by parts does not take them along.
+
+        How many there are is told only to who may read tags; who may not gives it those of its upload again.
+        """
+        count = current.sysmeta.get('x-amz-tagging-count', '')
+        if not count and self._own_tags:
+            return {'x-amz-tagging': self._own_tags}
+        if count in ('', '0'):
             return {}
         _response, data = self._client.read(Call('GET', place.bucket, place.key, query={'tagging': ''}))
         tags = {tag.findtext('Key') or '': tag.findtext('Value') or '' for tag in xml.parse(data).iter('Tag')}

@@ -202,6 +202,14 @@ def test_metadata_of_an_object_encrypted_by_its_bucket_moves_no_data(start: Star
     assert server.exchanges[5].headers['x-amz-server-side-encryption'] == 'aws:kms'
 
 
+def test_tags_that_these_credentials_may_not_read_are_not_lost_with_a_copy_by_parts(start: Start) -> None:
+    head = reply('206 Partial Content', ETag=f'"{ETAG}"', content_length='4', x_amz_mp_parts_count='1')
+    copied = reply(body=f'<CopyPartResult><ETag>"{md5(DATA)}"</ETag></CopyPartResult>'.encode())
+    server, provider = start(head, head, *BEGIN, copied, head, completed(), GONE, tags={'team': 'film'})
+    provider.update_metadata(meta(user_metadata={'a': 'b'}), provider.head_object('o'))
+    assert server.exchanges[5].headers['x-amz-tagging'] == 'team=film'
+
+
 def test_a_store_that_knows_no_conditions_on_completing_was_asked_just_before(start: Start) -> None:
     server, provider = start(*BEGIN, reply(ETag=f'"{md5(DATA)}"'), *ABSENT_OBJECT,
                              reply('501 Not Implemented', s3_error('NotImplemented')), completed(), reply(), GONE,
