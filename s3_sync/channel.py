@@ -6,6 +6,7 @@ by us, and nobody else can reach the socket.
 from __future__ import annotations
 
 import contextlib
+import math
 import pickle
 import socket
 import struct
@@ -77,6 +78,8 @@ class Segments(NamedTuple):
     account: str
     removals: list[Removal]
     token: int = 0
+    written_before: float = math.inf
+    """Unix seconds. What was written later may be meant for a manifest that the sweep has not seen."""
 
 
 class SegmentsDecided(NamedTuple):

@@ -57,15 +57,15 @@ class Errands:
         try:
             provider = self._providers.get(mapping.for_container(container))
             decisions = list(remove_segments(message.removals, provider,
-                                             partial(self._remove, message.account, mapping.restore_days),
+                                             partial(self._remove, message, mapping.restore_days),
                                              self._clock.now))
         except Exception as error:
             self._logger.exception('%s: unexpected error in letting segments go', message.account)
             decisions = [Decided('waits', 'internal-error', repr(error))] * len(message.removals)
         self._send(SegmentsDecided(message.token, decisions))
 
-    def _remove(self, account: str, restore_days: float, removal: Removal) -> Verdict:
-        self._takers.check(account, removal)
+    def _remove(self, message: Segments, restore_days: float, removal: Removal) -> Verdict:
+        self._takers.check(message.account, removal)
         row = removal.row
-        return self._remover.remove_segment(account, removal.container, row.name, row.etag, row.size,
-                                            restore_days=restore_days)
+        return self._remover.remove_segment(message.account, removal.container, row.name, row.etag, row.size,
+                                            restore_days=restore_days, written_before=message.written_before)

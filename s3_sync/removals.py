@@ -45,7 +45,7 @@ MOST_IN_A_ROW = 20
 """Sweeps that find something after one pass; manifests lie at most ten deep in one another."""
 FRESH_SECONDS = 900.0
 """How long a sweep's finding counts."""
-HARMLESS = frozenset({'due', 'not-due', 'referenced', 'restored', 'awaits-copy'})
+HARMLESS = frozenset({'due', 'not-due', 'referenced', 'restored', 'awaits-copy', 'written-again'})
 """Reasons to wait that are nobody's trouble."""
 
 Name = tuple[str, str]
@@ -77,6 +77,8 @@ class _Account:
     sweeping: bool = False
     found: deque[Name] = field(default_factory=deque)
     """Free to go, and not handed out yet."""
+    swept_at: float = 0.0
+    """Unix seconds at which the sweep began that found this."""
     found_at: float = 0.0
     next_at: float = 0.0
     """Monotonic seconds of the next sweep at the earliest."""
@@ -202,7 +204,7 @@ class Removals:
         candidates = self._candidates(mine, MAX_CANDIDATES // len(mine))
         names = sorted({name for group in candidates.values() for name in group})
         begun, of_pass, rest = self._clock.monotonic(), self._passes, self._rest(mine)
-        account.sweeping = True
+        account.sweeping, account.swept_at = True, self._clock.now()
 
         def answered(answer: Answer | None) -> None:
             account.found_at = self._clock.monotonic()
@@ -288,7 +290,10 @@ class Removals:
                 self._decided(account, state, removals, decisions)
             except LedgerError as error:
                 self._on_ledger_error(error)
-        self._workers.ask(Segments(state.mapping.generation, account.name, removals), owner, answered)
+        # What was written after that may belong to a manifest that came after the sweep.
+        before = account.swept_at - state.mapping.segments_grace
+        errand = Segments(state.mapping.generation, account.name, removals, written_before=before)
+        self._workers.ask(errand, owner, answered)
 
     def _decided(self, account: _Account, state: MappingState, removals: Sequence[Removal],
                  decisions: Sequence[Decided]) -> None:

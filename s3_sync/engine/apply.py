@@ -213,10 +213,8 @@ class Applier:
         assert self.archiver is not None
         if not brought.outcome.finished or brought.outcome.reason == 'restored':
             return brought.outcome
-        # A newer version than the one cleared has to wait for its own turn.
-        cleared = mode == 'remove' and version.opened.times.newest == version.row.times.newest
         try:
-            return brought.outcome._replace(local=self._proven_and_gone(version, brought, cleared))
+            return brought.outcome._replace(local=self._proven_and_gone(version, brought, mode == 'remove'))
         except Exception as error:
             return brought.outcome._replace(local=self._failed(version.row, error))
 

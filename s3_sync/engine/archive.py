@@ -126,7 +126,7 @@ class Archiver:
         self._holds_segments = mapping.of_all_containers or mapping.container.endswith(SEGMENT_CONTAINERS)
 
     def finish(self, version: Version, brought: Brought, *, cleared: bool) -> Outcome:
-        """What happened to the local object. ``cleared``: nothing else needs it here, and the ledger has its segments.
+        """What happened to the local object. ``cleared``: nothing else needs the row's version here.
 
         Raises Unproven when the remote does not show what it must.
         """
@@ -149,8 +149,10 @@ class Archiver:
         if waits is not None:
             return waits
         removals = self._removals(version, now)
-        # A DLO may come to other segments than those that the ledger has by now.
         if removals and not (cleared and removals[0].row.etag == version.row.row.etag):
+            if cleared and version.opened.times.newest != version.row.times.newest:
+                return Outcome('archived', 'superseded')  # the newer version has a row of its own
+            # Or again: a DLO may come to other segments than those that the ledger has by now.
             return Outcome('archived', 'waits', removals=removals)
         # The row's times: of a link its own, not its target's; of a version newer than the row, which has its own row,
         # too old to touch it.

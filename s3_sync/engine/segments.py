@@ -1,6 +1,7 @@
 """Lets segments go that nothing refers to, while the remote still holds what they were archived with, whole."""
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple, Protocol
 
@@ -32,7 +33,8 @@ class SegmentRemover(Protocol):
     """``s3_sync.local.remove.LocalRemover``, as far as it is needed here."""
 
     def remove_segment(self, account: str, container: str, name: str, etag: str, size: int, *,
-                       restore_days: float = 0.0) -> Literal['removed', 'superseded', 'gone', 'changed']:
+                       restore_days: float = 0.0, written_before: float = math.inf,
+                       ) -> Literal['removed', 'superseded', 'gone', 'changed']:
         """Delete the newest local version if it has this content. RemovalDeferred and other SourceErrors."""
 
 

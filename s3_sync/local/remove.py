@@ -21,6 +21,7 @@ goes with it.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal
@@ -130,14 +131,16 @@ class LocalRemover:
         return self._remove_for_good(row, times, stamp, files)
 
     def remove_segment(self, account: str, container: str, name: str, etag: str, size: int, *,
-                       restore_days: float = 0.0) -> Removed | Literal['changed']:
+                       restore_days: float = 0.0, written_before: float = math.inf) -> Removed | Literal['changed']:
         """The same for the newest local version, if it has this content; ``changed`` when it has another.
 
         ``etag`` and ``size`` as manifests name them: MD5 and bytes of the plain
         content, of a sub-SLO its SLO ETag and logical size. A segment that was
         restored waits ``restore_days``, an hour at least: RemovalDeferred with
-        reason ``restored`` and ``due``. Also raises SourceUnavailable,
-        SourceEncrypted.
+        reason ``restored`` and ``due``. One that was written again after
+        ``written_before`` (Unix seconds), perhaps for a manifest that nobody
+        has seen yet, waits too: reason ``written-again``. Also raises
+        SourceUnavailable, SourceEncrypted.
         """
         policy_index = self._replicas.policy_index(account, container)
         if policy_index is None:
@@ -154,6 +157,10 @@ class LocalRemover:
         if newest.is_link or (etag, size) not in self._contents(row, newest):
             return 'changed'
         times = RowTimes(newest.data, newest.data, newest.metadata)
+        too_new = float(newest.data) - written_before
+        if too_new >= 0:
+            raise RemovalDeferred(f'{row.path} was written again', reason='written-again',
+                                  due=self._clock.now() + too_new)
         restored = restored_at(newest.headers, times)
         if restored is not None:
             due = restored + max(RESTORED_REST_SECONDS, restore_days * DAY_SECONDS)

@@ -141,6 +141,7 @@ def test_one_sweep_at_a_time_decides_on_objects_and_segments_and_what_is_referre
     assert bench.handed == [('c', 'a')]
     errand, decided = bench.next()
     assert isinstance(errand, Segments) and errand.removals == [segment('x')]
+    assert errand.written_before == bench.clock.now() - bench.state.mapping.segments_grace
     assert (errand.generation, errand.account) == (bench.generation, 'AUTH_a')
     decided(SegmentsDecided(2, [Decided('removed')]))
     assert bench.reasons() == {'referenced': 2, 'not-due': 1}

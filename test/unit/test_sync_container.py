@@ -141,6 +141,17 @@ def test_a_removal_is_forgotten_with_its_end_whatever_that_was(make: Make) -> No
     assert left == [newer, ROWS[3]], 'the newer version keeps its own, and what met one waits for that one\'s row'
 
 
+def test_what_was_deleted_waits_no_longer_to_be_removed(make: Make) -> None:
+    handler, submitted = make(mapping(retain_local=False))
+    ledger = handler._s.ledger
+    restored = ROWS[1]._replace(created_at='1500000005.00000')
+    ledger.add_removals(handler.mapping.generation, 'AUTH_a', waits(ROWS[0], restored))
+    tombstones = [row._replace(deleted=True, created_at='1500000001.00000') for row in ROWS[:2]]
+    handler.handle_own(db('one', 4), tombstones, ignore)
+    submitted.finished[0]([(row, Outcome('deleted')) for row in tombstones])
+    assert [w.removal.row for w in ledger.due_removals(handler.mapping.generation, 2e9, 10)] == [restored]
+
+
 def test_an_object_whose_last_write_lost_its_answer_is_deleted_twice(make: Make) -> None:
     """The store may carry the write out after the delete (and the first delete found nothing)."""
     handler, submitted = make(mapping())

@@ -110,6 +110,15 @@ def test_a_dlo_that_changed_since_its_segments_were_written_down_waits_for_the_n
     assert bench.applier.handle(cleared, 'remove').end == Outcome('archived', 'removed')
 
 
+def test_a_newer_large_version_than_the_one_cleared_is_left_to_its_own_row() -> None:
+    bench = Bench()
+    row = slo(bench, 1000)
+    cleared = ObjectRow(row.account, row.container, bench.applier.handle(row).end.removals[0].row)
+    slo(bench, 2000, objects={('s', 'a'): b'new'})
+    assert bench.applier.handle(cleared, 'remove').end == Outcome('archived', 'superseded')
+    assert 'o' in bench.source.live
+
+
 def test_sub_manifests_and_what_they_name_are_segments_too() -> None:
     bench = Bench()
     row = slo(bench, 1000)

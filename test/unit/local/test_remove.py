@@ -15,6 +15,7 @@ from s3_sync.local.remove import LocalRemover, file_standing, judge, row_standin
 from s3_sync.local.replicas import Database, File, LiveRow, LiveRows, Unanswered
 from s3_sync.timestamps import MARKER, MAX_COUNTER, RowTimes, is_ours, marked
 from s3_sync.types import ObjectRow
+from test.fakes.memory_swift import MemoryProxy, MemoryReplicas, MemorySwift
 
 NOW = 1_700_000_000.0
 WEEK = 7 * 86400.0
@@ -253,3 +254,21 @@ def test_a_day_before_reclaim_age_tombstones_are_no_longer_trusted(age: float, g
         with pytest.raises(RemovalDeferred):
             remover(cluster).remove(ROW, times(NOW - age))
     assert cluster.deleted is guarded
+
+
+# -- segments -----------------------------------------------------------------------------
+
+
+def test_a_segment_that_was_written_again_since_then_waits_until_it_is_as_old() -> None:
+    clock = FakeClock(NOW)
+    swift = MemorySwift(['s'], clock, reclaim_age=WEEK)
+    remover = LocalRemover(MemoryReplicas(swift), MemoryProxy(swift),  # type: ignore[arg-type]
+                           reclaim_age=WEEK, clock=clock)
+    swift.put(('s', 'o'), b'data', Timestamp(NOW - 100))
+    etag = swift.files['s', 'o'].etag
+    with pytest.raises(RemovalDeferred) as caught:
+        remover.remove_segment('a', 's', 'o', etag, 4, written_before=NOW - 3600)
+    assert (caught.value.reason, caught.value.due) == ('written-again', NOW + 3500)
+    assert ('s', 'o') in swift.files
+    assert remover.remove_segment('a', 's', 'o', etag, 4, written_before=NOW - 99) == 'removed'
+    assert ('s', 'o') not in swift.files
