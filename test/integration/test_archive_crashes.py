@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from swiftclient import Connection
 from swiftclient.exceptions import ClientException
 
+from s3_sync.clock import FakeClock
 from s3_sync.config import load
+from s3_sync.ledger import Ledger
 from s3_sync.provider_factory import create_provider
 from s3_sync.trial.s3_endpoint import S3Endpoint
 from s3_sync.trial.swift_cluster import SwiftCluster
@@ -26,9 +29,9 @@ from test.servers.large_objects import MIB, cheap_bytes, names, put_slo, stored_
 from test.servers.scene import Scene, runs, waiting, worker_pids
 from test.servers.sync_daemon import SyncDaemon, eventually, swift_mapping
 
-FOREVER = 3600.0
-ARCHIVE = {'retain_local': False, 'segments_grace': 0}
-BUSY = {'workers': 100, 'processes': 1}
+FOREVER = GRACE = 3600.0
+ARCHIVE: dict[str, Any] = {'retain_local': False, 'segments_grace': GRACE}
+BUSY: dict[str, Any] = {'workers': 100, 'processes': 1}
 """All objects are under way at once, stalled ones too."""
 
 
@@ -37,6 +40,9 @@ class Remote(Protocol):
 
     proxy: FaultProxy
     daemon: SyncDaemon
+
+    def grace(self, seconds: float) -> None:
+        """How long the daemon leaves segments alone, from its next start on."""
 
     def get(self, name: str) -> bytes:
         """KeyError when it is not there."""
@@ -51,6 +57,9 @@ class S3Remote:
     def __init__(self, scene: Scene) -> None:
         self.scene, self.proxy = scene, scene.proxy
         self.daemon = scene.daemon(**ARCHIVE, settings=BUSY)
+
+    def grace(self, seconds: float) -> None:
+        self.daemon.configure([self.scene.mapping(**{**ARCHIVE, 'segments_grace': seconds})])
 
     def get(self, name: str) -> bytes:
         if name not in self.names():
@@ -80,8 +89,12 @@ class SwiftRemote:
                  daemon: Callable[..., SyncDaemon]) -> None:
         self.far, self.target, self.proxy = far, target, proxy
         far.put_container(target)
-        mapping = {**swift_mapping(swift, container, target, **ARCHIVE), 'aws_endpoint': f'{proxy.url}/auth/v1.0'}
-        self.daemon = daemon([mapping], **BUSY)
+        self._mapping = {**swift_mapping(swift, container, target, **ARCHIVE),
+                         'aws_endpoint': f'{proxy.url}/auth/v1.0'}
+        self.daemon = daemon([self._mapping], **BUSY)
+
+    def grace(self, seconds: float) -> None:
+        self.daemon.configure([{**self._mapping, 'segments_grace': seconds}])
 
     def get(self, name: str) -> bytes:
         try:
@@ -130,6 +143,21 @@ class Archive:
         self.remote.proxy.fail(LoseAnswer(), path=self.requests_of(name), nth=number)
         return self.stall(name, number)  # a request counts for the first rule that fires
 
+    def requests_for(self, name: str) -> int:
+        """Run the daemon once; how many requests it took for this object."""
+        self.remote.proxy.clear()
+        self.remote.daemon.once()
+        count = sum(bool(re.search(self.requests_of(name), r.path)) for r in self.remote.proxy.requests)
+        self.remote.proxy.clear()
+        return count
+
+    def grace_is_over(self) -> None:
+        """For all segments that wait; they are those of somebody whose clock was an hour ahead."""
+        clock = FakeClock(time.time() - GRACE)
+        with Ledger.open(str(self.remote.daemon.status_dir), owner=False, clock=clock) as ledger:
+            ledger.mend_removal_times()
+        self.remote.grace(0)
+
     def kill(self) -> None:
         daemon = self.remote.daemon
         workers = worker_pids(daemon)
@@ -156,6 +184,8 @@ class Archive:
         daemon.once(expect=None)
         with daemon.ledger() as ledger:
             ledger.retry()
+        if self.manifests:
+            self.grace_is_over()
         said = daemon.once()
         assert self.left() == set(), said
         assert {name: self.remote.get(name) for name in self.remote.names()} == self.content
@@ -192,31 +222,21 @@ def swift_remote(swift: SwiftCluster, container: str, fault_proxy: Callable[[str
         yield SwiftRemote(swift, far, container, fresh_name('target'), fault_proxy(swift.url), daemon)
 
 
-def crash_everywhere(archive: Archive, last: int) -> int:
-    """Returns how many requests an object makes. ``last``: of these at its end, of which only one may be under way."""
-    proxy, daemon = archive.remote.proxy, archive.remote.daemon
-    archive.put('first')
-    daemon.once()  # makes the container of the segments
-    archive.put('clean')
-    proxy.clear()
-    daemon.once()
-    asked = [r for r in proxy.requests if re.search(archive.requests_of('clean'), r.path)]
-    assert archive.left() == set() and len(asked) > last
-    proxy.clear()
-
-    numbers = range(1, len(asked) - last + 1)
-    before = {f'before-{number:02}': partial(archive.stall, number=number) for number in numbers}
-    after = {f'after-{number:02}': partial(archive.stall_after, number=number) for number in numbers}
-    archive.put(*before, *after)
-    rules = {name: stall(name) for name, stall in (before | after).items()}
+def crash_at(archive: Archive, rules: Mapping[str, Rule]) -> None:
+    """One daemon that is killed when each of these objects has come to its stop."""
+    daemon = archive.remote.daemon
     daemon.start()
     eventually(lambda: not {name for name, rule in rules.items() if not rule.hits} - waiting(daemon).keys(),
                'every object stalled at its request')
     archive.kill()
-    assert before.keys() <= archive.left(), 'something left before it was proven'
     archive.nothing_lost()
-    archive.to_the_end()
-    return len(asked)
+
+
+def each_of(archive: Archive, count: int, kind: str) -> dict[str, Callable[[], Rule]]:
+    """Names of objects that are to be stopped before and behind each of so many requests, and what stops them."""
+    return {f'{kind}-{when}-{number:02}': partial(stop, f'{kind}-{when}-{number:02}', number)
+            for number in range(1, count + 1)
+            for when, stop in (('before', archive.stall), ('after', archive.stall_after))}
 
 
 def test_of_a_plain_object(swift_client: Connection, container: str, s3_remote: S3Remote) -> None:
@@ -225,7 +245,15 @@ def test_of_a_plain_object(swift_client: Connection, container: str, s3_remote: 
         swift_client.put_object(container, name, data)
         return data
     archive = Archive(swift_client, container, s3_remote, put)
-    crash_everywhere(archive, last=0)
+    s3_remote.daemon.once()  # asks the remote what it honours
+    archive.put('clean')
+    count = archive.requests_for('clean')
+    assert archive.left() == set() and count >= 2
+    stops = each_of(archive, count, 'o')
+    archive.put(*stops)
+    crash_at(archive, {name: stop() for name, stop in stops.items()})
+    assert {name for name in stops if 'before' in name} <= archive.left(), 'something left before it was proven'
+    archive.to_the_end()
     # As soon as it is gone here, and before anybody could note that.
     archive.put('gone')
     s3_remote.daemon.start()
@@ -243,14 +271,30 @@ def test_of_a_large_object(request: pytest.FixtureRequest, swift_client: Connect
     def put(name: str) -> bytes:
         return put_slo(swift_client, container, name, [name.encode() + parts[0], parts[1]])
     archive = Archive(swift_client, container, request.getfixturevalue(kind), put)
-    count = crash_everywhere(archive, last=1)
-    # The manifest is gone, its segments are not: the remote is asked before they go.
-    archive.put('gone')
-    stalled = archive.stall('gone', count)
-    archive.remote.daemon.start()
-    eventually(lambda: stalled.hits, 'the question about the segments')
+    archive.put('first')
+    archive.remote.daemon.once()  # makes the container of the segments, and asks the remote what it honours
+    archive.put('clean')
+    count = archive.requests_for('clean')
+    assert archive.left() == set() and count > 10
+    archive.grace_is_over()
+    count_of_segments = archive.requests_for('clean')
+    assert names(swift_client, archive.segments) == set() and count_of_segments
+
+    archive.remote.grace(GRACE)
+    stops = each_of(archive, count, 'o')
+    archive.put(*stops)
+    crash_at(archive, {name: stop() for name, stop in stops.items()})
+    assert {name for name in stops if 'before' in name} <= archive.left(), 'something left before it was proven'
+    archive.to_the_end()
+
+    # The manifests are gone, the segments are not: the remote is asked before they go.
+    archive.remote.grace(GRACE)
+    stops = each_of(archive, count_of_segments, 's')
+    archive.put(*stops)
+    archive.remote.daemon.once()
     assert archive.left() == set()
-    archive.kill()
-    archive.nothing_lost()
-    assert names(swift_client, archive.segments) == {'gone/000', 'gone/001'}
+    archive.grace_is_over()
+    crash_at(archive, {name: stop() for name, stop in stops.items()})
+    assert names(swift_client, archive.segments) >= {
+        f'{name}/{number:03}' for name in stops if 'before' in name for number in range(2)}
     archive.to_the_end()
