@@ -51,6 +51,8 @@ class Capabilities:
     """``If-None-Match: *`` on PUT is honoured."""
     conditional_overwrite: bool = True
     """``If-Match`` on PUT is honoured."""
+    late_conditions: bool = False
+    """``upload_large_object`` takes conditions that the store does not honour, and looks itself as late as it can."""
     conditional_delete: bool = False
     """``If-Match`` on DELETE is honoured."""
     ordered_listing: bool = True

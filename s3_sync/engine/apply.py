@@ -161,7 +161,9 @@ class Applier:
     def _rules(self, version: Version) -> Rules:
         can, large = self.provider.capabilities, version.large
         restored_from = version.opened.meta.sysmeta.get(RESTORED_FROM_HEADER)
-        return Rules(create_only=can.create_only, conditional_overwrite=can.conditional_overwrite,
+        # What takes hours to send must not replace what another node has brought meanwhile.
+        late = large is not None and can.late_conditions
+        return Rules(create_only=can.create_only or late, conditional_overwrite=can.conditional_overwrite or late,
                      optimistic_bytes=OPTIMISTIC_BYTES, comparable=self.provider.comparable,
                      relation=None if large is None else partial(self.provider.relation, large),
                      restored=restored_from == self.mapping.generation and is_ours(version.opened.times.data))
@@ -203,7 +205,7 @@ class Applier:
 
     def _overwrite(self, version: Version, remote: ObjectMeta) -> Brought:
         """Send the data again, over the version that was looked at."""
-        matches = self.provider.capabilities.conditional_overwrite and remote.etag
+        matches = self._rules(version).conditional_overwrite and remote.etag
         return self._copy(version, Condition(if_match=remote.etag) if matches else Condition())
 
     # -- the local object ----------------------------------------------------------------

@@ -55,7 +55,7 @@ def capabilities(mapping: Mapping, endpoint: Endpoint) -> Capabilities:
     """Conditional PUTs not yet among them: see ``conditional_put``."""
     google = endpoint.flavour == 'google'
     return Capabilities(
-        create_only=False, conditional_overwrite=False,
+        create_only=False, conditional_overwrite=False, late_conditions=True,
         conditional_delete=endpoint.flavour == 'aws', etag_is_md5=not store_settings(mapping, endpoint).kms,
         update_moves_data=True, repeats_parts=True, bucket_expiry=not google,
         batch_delete=1 if google else NAMES_PER_BATCH)

@@ -1,13 +1,16 @@
 """Large objects on their way through the engine: decided by times like any other, archived with what they leave."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from swift.common.utils import Timestamp
 
+from s3_sync.base_sync import NO_CONDITION
 from s3_sync.engine.outcomes import Outcome
 from s3_sync.large_objects.manifest import slo_etag, stored_manifest
-from s3_sync.large_objects.model import Segment
-from s3_sync.types import ObjectRow
+from s3_sync.large_objects.model import LargeSource, Segment
+from s3_sync.types import ABSENT, Condition, ObjectMeta, ObjectRow, PutResult
 from test.fakes.large_source import MemoryLargeSource, md5, segment, sub_slo
 from test.unit.engine.test_archive import DAY, NOW, Bench
 
@@ -168,3 +171,24 @@ def test_a_dlo_without_segments_stays_and_is_looked_at_again() -> None:
     bench.source.larges['o'] = MemoryLargeSource({}, [], kind='dlo', prefix='s/p/')
     assert bench.applier.handle(row).end == Outcome('deferred', 'empty-dlo', due=NOW + DAY)
     assert 'o' in bench.source.live
+
+
+def test_a_large_object_carries_its_condition_where_the_provider_itself_looks_before_the_end() -> None:
+    """Another node may bring a newer version while this one is under way, at a store that knows no If-Match."""
+    bench = Bench()
+    bench.applier.archiver = None
+    can = bench.memory.capabilities
+    conditions = []
+    upload = bench.memory.upload_large_object
+
+    def noted(large: LargeSource, meta: ObjectMeta, *, condition: Condition = NO_CONDITION) -> PutResult:
+        conditions.append(condition)
+        return upload(large, meta, condition=condition)
+    bench.memory.upload_large_object = noted  # type: ignore[method-assign]
+    for late in (False, True):
+        bench.memory.capabilities = replace(can, create_only=False, conditional_overwrite=False, late_conditions=late)
+        for at, objects in ((1000, SEGMENTS), (2000, {('s', 'c'): b'c' * 10})):
+            bench.applier.handle(slo(bench, at, f'o{late}', objects))
+    first, second, absent, match = conditions
+    assert (first, second, absent) == (NO_CONDITION, NO_CONDITION, ABSENT)
+    assert match.if_match
