@@ -26,7 +26,7 @@ from s3_sync.concurrency import Event, Semaphore, sleep, spawn
 from s3_sync.config import Mapping
 from s3_sync.engine.apply import Applier
 from s3_sync.engine.apply import Mode as ApplyMode
-from s3_sync.engine.archive import Archiver, peers_of
+from s3_sync.engine.archive import Archiver, objects_leave, peers_of
 from s3_sync.engine.outcomes import Outcome, outcome_of_error
 from s3_sync.engine.verify import proven_by_pages
 from s3_sync.engine.whole_listing import ListingCache
@@ -244,6 +244,7 @@ class Worker:
             source = self._source if concrete.local_reads == 'auto' else self._source_without_disk
             provider = self._providers.get(concrete)
             applier = Applier(concrete, source, provider, archiver=self._archiver(concrete, provider),
+                              objects_leave=objects_leave(mapping.account, container, self._mappings.values()),
                               clock=self._clock, logger=self._logger)
             self._appliers[key] = applier
             if len(self._appliers) > KEPT_APPLIERS:

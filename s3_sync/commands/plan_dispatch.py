@@ -15,7 +15,7 @@ from s3_sync.concurrency import GreenPool
 from s3_sync.config import Mapping as SyncMapping
 from s3_sync.config import Settings
 from s3_sync.engine.apply import Applier
-from s3_sync.engine.archive import Archiver, peers_of
+from s3_sync.engine.archive import Archiver, objects_leave, peers_of
 from s3_sync.engine.outcomes import Outcome, outcome_of_error
 from s3_sync.engine.segments import remove_segments
 from s3_sync.engine.sweep import unreferenced
@@ -208,8 +208,9 @@ class PlanDispatch:
             archiver = None if concrete.retain_local else Archiver(
                 concrete, provider, NoRemover(), peers_of(concrete, self._mappings, self._providers.get),
                 clock=self._clock)
-            applier = Applier(concrete, self._source, provider, archiver=archiver, clock=self._clock,
-                              logger=self._logger)
+            leave = objects_leave(concrete.account, container, self._mappings)
+            applier = Applier(concrete, self._source, provider, archiver=archiver, objects_leave=leave,
+                              clock=self._clock, logger=self._logger)
             self._appliers[container] = applier
         return applier
 

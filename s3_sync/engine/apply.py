@@ -62,9 +62,14 @@ class Applier:
     """
 
     def __init__(self, mapping: Mapping, source: Source, provider: BaseSync, *, archiver: Archiver | None = None,
-                 clock: Clock | None = None, logger: logging.Logger | None = None) -> None:
-        """``archiver`` of a mapping that keeps nothing here (``retain_local: false``)."""
+                 objects_leave: bool = False, clock: Clock | None = None,
+                 logger: logging.Logger | None = None) -> None:
+        """``archiver`` of a mapping that keeps nothing here (``retain_local: false``).
+
+        ``objects_leave``: another mapping's archive may take objects of this container away.
+        """
         self.archiver = archiver
+        self._objects_leave = objects_leave or not mapping.retain_local
         self.mapping = mapping
         self.source = source
         self.provider = provider
@@ -246,9 +251,9 @@ class Applier:
     def deletes_at_once(self) -> int:
         """How many tombstones ``delete`` is best given at a time.
 
-        In an archive, one: what another node brings between the look and the delete may have left here already.
+        Where objects leave, one: what another node brings between the look and the delete may have left here already.
         """
-        return max(1, self.provider.capabilities.batch_delete) if self.mapping.retain_local else 1
+        return 1 if self._objects_leave else max(1, self.provider.capabilities.batch_delete)
 
     def delete(self, rows: Sequence[ObjectRow]) -> list[Outcome]:
         """Propagate tombstones, one outcome each, in order. Never raises."""
@@ -269,7 +274,7 @@ class Applier:
                 return Outcome('excluded', 'exclude-pattern')
             action = decide_delete(row, UNKNOWN, propagate=self.mapping.propagate_delete)
             superseded = self._superseded(row) if isinstance(action, Delete) else None
-            if superseded is None and isinstance(action, Delete) and not self.mapping.retain_local:
+            if superseded is None and isinstance(action, Delete) and self._objects_leave:
                 # Local data may have left for good: only the remote knows what is newest. Asked last, because
                 # a version that comes and leaves again while others are asked is nowhere else any more.
                 action = decide_delete(row, self._look(row.name), propagate=True)

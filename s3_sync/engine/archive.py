@@ -86,6 +86,12 @@ def takers(account: str, container: str, mappings: Iterable[Mapping]) -> list[Ma
             if mapping.account == account and (mapping.all_containers or mapping.container == container)]
 
 
+def objects_leave(account: str, container: str, mappings: Iterable[Mapping]) -> bool:
+    """Whether objects of this container may be archived by any of ``mappings``, perhaps as somebody's segments."""
+    return any(not mapping.retain_local for mapping in mappings if mapping.account == account and (
+        mapping.all_containers or mapping.container == container or not mapping.retain_local_segments))
+
+
 def peers_lack(peers: Iterable[Peer], version: Version, now: float) -> Outcome | None:
     """The wait for a destination that selects this object and does not show that it has it; None: all do."""
     for peer in peers:

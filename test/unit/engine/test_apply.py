@@ -233,9 +233,15 @@ def test_propagate_delete_off_leaves_the_remote() -> None:
     assert bench.holds()
 
 
-def test_an_archives_remote_is_asked_before_a_delete() -> None:
-    """There local data may be gone for good: only the remote knows that it holds something newer."""
-    bench = Bench(retain_local=False)
+@pytest.mark.parametrize('another', [False, True])
+def test_an_archives_remote_is_asked_before_a_delete(another: bool) -> None:
+    """There local data may be gone for good: only the remote knows that it holds something newer.
+
+    ``another``: it is another mapping that archives, and this one only copies.
+    """
+    bench = Bench(retain_local=another)
+    if another:
+        bench.applier = Applier(bench.mapping, bench.source, bench.provider, objects_leave=True, clock=bench.clock)
     bench.applier.handle(bench.source.put('o', b'newer', 2000))
     bench.source.live.clear()
     assert bench.applier.delete([bench.source.delete('o', 1500)])[0].reason == 'remote-newer'

@@ -11,7 +11,7 @@ from s3_sync.base_sync import NO_CONDITION
 from s3_sync.clock import FakeClock
 from s3_sync.config import Mapping, Remote, Secret
 from s3_sync.engine.apply import Applier
-from s3_sync.engine.archive import DEFER_SECONDS, Archiver, Peer
+from s3_sync.engine.archive import DEFER_SECONDS, Archiver, Peer, objects_leave
 from s3_sync.engine.outcomes import Outcome
 from s3_sync.engine.select import Selector
 from s3_sync.errors import ConnectionFailed, RemovalDeferred, Unsupported
@@ -301,6 +301,16 @@ def test_a_mapping_that_will_want_the_object_later_is_waited_for_until_then() ->
     bench = Bench(peer={'copy_after': 60})
     outcome = bench.applier.handle(bench.source.put('o', b'data', NOW - 20))
     assert outcome.end == Outcome('deferred', 'awaits-copy', 'for second', due=NOW + 40)
+
+
+@pytest.mark.parametrize(('others', 'leave'), [
+    ([], False), ([('c', {})], True), ([('/*', {})], True), ([('d', {})], True),
+    ([('d', {'retain_local_segments': True})], False), ([('c', {'retain_local': True})], False)])
+def test_whose_objects_an_archive_may_take(others: list[tuple[str, dict[str, object]]], leave: bool) -> None:
+    """Segments may be in any container of the account."""
+    mappings = [mapping(container, 'b', **{'retain_local': False, **keys}) for container, keys in others]
+    assert objects_leave('AUTH_a', 'c', mappings) == leave
+    assert not objects_leave('AUTH_b', 'c', mappings)
 
 
 # -- what waits for the sweep ---------------------------------------------------------------
