@@ -247,11 +247,14 @@ class Answer(ProxyAnswer):
         pass
 
 
+Around = Callable[[str, Sequence[str], Callable[[], Answer]], Answer]
+
+
 class MemoryProxy(ProxyClient):
-    """``around`` is asked to carry out every request, and told its method (``LIST`` for listings)."""
+    """``around`` is asked to carry out every request, and told its method (``LIST`` for listings) and path."""
 
     def __init__(self, swift: MemorySwift,
-                 around: Callable[[str, Callable[[], Answer]], Answer] = lambda method, call: call()) -> None:
+                 around: Around = lambda method, path, call: call()) -> None:
         super().__init__(lambda: None)
         self._swift = swift
         self._around = around
@@ -260,11 +263,11 @@ class MemoryProxy(ProxyClient):
                 params: Mapping[str, str] | None = None, *, normal: Collection[int] = NORMAL) -> Answer:
         where, wanted, asked = path[1:], dict(headers or {}), dict(params or {})
         if method == 'DELETE':
-            return self._around(method, lambda: Answer(self._swift.delete(
+            return self._around(method, where, lambda: Answer(self._swift.delete(
                 (where[0], where[1]), Timestamp(wanted['X-Timestamp']))))
         if len(where) == 2:
-            return self._around(method, lambda: self._object((where[0], where[1]), wanted, method == 'HEAD'))
-        return self._around('LIST', lambda: self._listing(where[0] if where else None, asked))
+            return self._around(method, where, lambda: self._object((where[0], where[1]), wanted, method == 'HEAD'))
+        return self._around('LIST', where, lambda: self._listing(where[0] if where else None, asked))
 
     def container_info(self, account: str, container: str) -> dict[str, Any]:
         return {'status': 200 if container in self._swift.rows else 404, 'storage_policy': 0}
