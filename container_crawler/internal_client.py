@@ -40,12 +40,12 @@ use = egg:swift#catch_errors
 '''
 
 
-UNHURRIED_SECONDS = 86400.0
+UNHURRIED_SECONDS = 10 * 86400.0
 """For the one timeout of a proxy that is about its client: us.
 
 Between two chunks of a body Swift gives its client ``client_timeout`` (60 s), then throws an exception into the green
-thread that read last, whatever that does by now. Our readers may wait for a slow remote as long as they like. (But not for
-25 days: a timer so far off is more than the hub's epoll can wait for, and ends the process.)
+thread that read last, whatever that does by now. Our readers may wait for a slow remote as long as they like; but not
+for 25 days: a timer so far off is more than the hub's epoll can wait for, and ends the process.
 """
 
 
