@@ -38,7 +38,7 @@ FAULTS: dict[str, Fault] = {'lost': LoseAnswer(), 'reset': ResetRequest(), 'busy
 STORAGE = '/v1/AUTH_test2/'
 """Requests that count; those of a login do not."""
 
-GIVEN_UP = (25, 25, 8, 25)
+GIVEN_UP = (25, 25, 7, 25)
 """Of versions of one segment: the third one's manifest is refused, and the fourth comes before it is tried again."""
 
 
