@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -47,6 +48,14 @@ class SwiftCluster:
     removed at the end. A proxy has one worker and caches in its own process;
     several proxies share a memcached where the machine has one (``memcached``:
     always or never), otherwise a token is known to the proxy that issued it.
+
+    ``shunt``: the configuration file of the ``cloud-shunt`` filter (relative
+    to ``swift_dir``), which is then in the pipeline of the proxies whose
+    numbers ``shunt_proxies`` gives; all, when it gives none. What the file
+    says is written with ``write_shunt_config``, before the start or at any
+    later time; until then it has no mappings.
+    ``proxy_options``: per filter of all proxies (also ``DEFAULT`` and
+    ``proxy-server``) options beside the usual ones.
     """
 
     user = 'test:tester'
@@ -58,6 +67,9 @@ class SwiftCluster:
                  proxies: int = 1, encrypted: bool = False, keystone: KeystoneAccess | None = None,
                  memcached: bool | None = None, constraints: Mapping[str, object] | None = None,
                  proxy_filters: Sequence[tuple[str, Mapping[str, object], str]] = (),
+                 proxy_options: Mapping[str, Mapping[str, object]] | None = None,
+                 shunt: Path | None = None, shunt_proxies: Sequence[int] = (),
+                 shunt_options: Mapping[str, object] | None = None,
                  log_level: str = 'INFO', clock: Clock | None = None) -> None:
         self._stack = ExitStack()
         self._folder = folder or self._stack.enter_context(ScratchFolder()).path
@@ -67,6 +79,10 @@ class SwiftCluster:
         self.nodes = tuple(self._node(index, devices_per_node) for index in range(nodes))
         self._proxy_ports = [self._reserve(0) for _ in range(proxies)]
         self._proxy_filters = tuple(proxy_filters)
+        self._proxy_options = proxy_options or {}
+        self._shunt = None if shunt is None else self.swift_dir / shunt
+        self._shunt_proxies = frozenset(shunt_proxies or range(proxies))
+        self._shunt_options = shunt_options or {}
         self._replicas = replicas
         use_memcached = (proxies > 1 and bool(shutil.which('memcached'))) if memcached is None else memcached
         self._memcached_port = self._reserve(0) if use_memcached else None
@@ -135,6 +151,25 @@ class SwiftCluster:
                 'swift_bind_ip': self.bind_ip(node), 'status_dir': str(status_dir),
                 'internal_client_path': str(self.internal_client_conf)} | overrides
 
+    @property
+    def shunt_config(self) -> Path:
+        """The file that the shunt reads; ServerError when the cluster has no shunt."""
+        if self._shunt is None:
+            raise ServerError('this cluster was made without a shunt')
+        return self._shunt
+
+    def write_shunt_config(self, settings: Mapping[str, object]) -> Path:
+        """Replace the shunt's configuration at once; where this cluster is need not be said."""
+        path = self.shunt_config
+        path.parent.mkdir(parents=True, exist_ok=True)
+        place = {'swift_dir': str(self.swift_dir), 'status_dir': str(self._folder / 'shunt-status')}
+        new = path.with_name(f'{path.name}.new')
+        new.unlink(missing_ok=True)
+        new.touch(mode=0o600)  # it holds keys
+        new.write_text(json.dumps(place | dict(settings)))
+        new.replace(path)
+        return path
+
     # -- life -----------------------------------------------------------------------------
 
     def start(self) -> SwiftCluster:
@@ -182,6 +217,11 @@ class SwiftCluster:
 
     def kill9(self, name: str) -> None:
         self._processes.kill9(name)
+
+    def restart_proxy(self, proxy: int) -> None:
+        """Stop and start one proxy, which then has read its files again."""
+        self.stop_server(f'proxy-server-{proxy}')
+        self.start_server(f'proxy-server-{proxy}')
 
     def pids(self) -> list[int]:
         """Process ids of all running servers."""
@@ -283,7 +323,15 @@ class SwiftCluster:
         for index, port in enumerate(self._proxy_ports):
             name = f'proxy-server-{index}'
             self._write(f'{name}.conf', swift_conf.proxy_conf(
-                self.conf, name, self.nodes[0].address, port, filters=self._proxy_filters))
+                self.conf, name, self.nodes[0].address, port, options=self._proxy_options,
+                filters=(*self._shunt_filters(index), *self._proxy_filters)))
+        if self._shunt is not None and not self._shunt.exists():
+            self.write_shunt_config({})
+
+    def _shunt_filters(self, proxy: int) -> Sequence[tuple[str, Mapping[str, object], str]]:
+        if self._shunt is None or proxy not in self._shunt_proxies:
+            return ()
+        return swift_conf.shunt_filters(self._shunt, self._shunt_options)
 
     def _write(self, name: str, sections: Sections) -> None:
         path = self.swift_dir / name

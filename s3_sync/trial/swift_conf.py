@@ -128,23 +128,38 @@ def storage_conf(conf: ClusterConf, node: Node, kind: str) -> Sections:
     }
 
 
+def shunt_filters(conf_file: Path, options: Mapping[str, object]) -> tuple[tuple[str, Mapping[str, object], str], ...]:
+    """Our two filters at the places they belong, as ``filters`` of ``proxy_conf`` wants them."""
+    return (('cloud-shunt', {'use': 'egg:swift-s3-sync#cloud-shunt', 'conf_file': conf_file, **options},
+             'container-quotas'),
+            ('cloud-shunt-segments', {'use': 'egg:swift-s3-sync#cloud-shunt-segments'}, 'versioned_writes'))
+
+
 def proxy_conf(conf: ClusterConf, name: str, address: str, port: int, *,
-               filters: Sequence[tuple[str, Mapping[str, object], str]] = ()) -> Sections:
-    """The proxy. ``filters``: extra (name, section, the filter it goes right before)."""
+               filters: Sequence[tuple[str, Mapping[str, object], str]] = (),
+               options: Mapping[str, Mapping[str, object]] | None = None) -> Sections:
+    """The proxy. ``filters``: extra (name, section, the filter it goes right before).
+
+    ``options``: added to what the named filters say, as well as to ``DEFAULT`` and ``proxy-server``.
+    """
     pipeline = ['catch_errors', 'gatekeeper', 'healthcheck', 'proxy-logging', 'cache', 'listing_formats', 'bulk',
                 'tempurl', 's3api', *_auth_pipeline(conf), 'copy', 'container-quotas', 'account-quotas', 'slo', 'dlo',
                 'versioned_writes', 'symlink', *_crypto_pipeline(conf), 'proxy-logging', 'proxy-server']
     extra: dict[str, Mapping[str, object]] = {}
-    for added, section, before in filters:
+    for added, values, before in filters:
         pipeline.insert(pipeline.index(before), added)
-        extra[f'filter:{added}'] = section
-    return {
+        extra[f'filter:{added}'] = values
+    sections: dict[str, Mapping[str, object]] = {
         'DEFAULT': conf.common(name, address, port) | {'cors_allow_origin': '*'},
         'pipeline:main': {'pipeline': ' '.join(pipeline)},
         'app:proxy-server': _proxy_app(),
         **_filter_sections(conf, [item for item in pipeline[:-1] if f'filter:{item}' not in extra]),
         **extra,
     }
+    for item, added_options in (options or {}).items():
+        section = {'DEFAULT': 'DEFAULT', 'proxy-server': 'app:proxy-server'}.get(item, f'filter:{item}')
+        sections[section] = {**sections[section], **added_options}
+    return sections
 
 
 def internal_client_conf(conf: ClusterConf) -> Sections:

@@ -11,6 +11,7 @@ from s3_sync.trial.swift_conf import (
     internal_client_conf,
     proxy_conf,
     render,
+    shunt_filters,
     storage_conf,
     swift_conf,
 )
@@ -62,6 +63,24 @@ def test_an_extra_filter_goes_right_before_the_named_one() -> None:
     names = str(sections['pipeline:main']['pipeline']).split()
     assert names[names.index('mine') + 1] == 'container-quotas'
     assert sections['filter:mine'] == {'use': 'egg:x#y'}
+
+
+def test_the_shunt_stands_where_it_belongs() -> None:
+    sections = proxy_conf(conf(), 'proxy', '127.0.0.1', 80, filters=shunt_filters(Path('/c'), {'on_remote_error': 'x'}))
+    names = str(sections['pipeline:main']['pipeline']).split()
+    assert names[names.index('copy'):names.index('container-quotas') + 1] == ['copy', 'cloud-shunt', 'container-quotas']
+    assert names[names.index('dlo'):names.index('versioned_writes') + 1] == [
+        'dlo', 'cloud-shunt-segments', 'versioned_writes']
+    assert sections['filter:cloud-shunt'] == {
+        'use': 'egg:swift-s3-sync#cloud-shunt', 'conf_file': Path('/c'), 'on_remote_error': 'x'}
+
+
+def test_options_are_added_to_those_a_filter_has() -> None:
+    plain = proxy_conf(conf(), 'proxy', '127.0.0.1', 80)
+    changed = proxy_conf(conf(), 'proxy', '127.0.0.1', 80, options={
+        's3api': {'s3_acl': 'true'}, 'DEFAULT': {'workers': 2}, 'proxy-server': {'node_timeout': 1}})
+    assert changed['filter:s3api'] == {**plain['filter:s3api'], 's3_acl': 'true'}
+    assert (changed['DEFAULT']['workers'], changed['app:proxy-server']['node_timeout']) == (2, 1)
 
 
 def test_the_servers_of_a_node_listen_on_its_address_and_ports() -> None:
