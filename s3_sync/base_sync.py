@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 
 from s3_sync.errors import Unproven, Unsupported
 from s3_sync.large_objects.etags import Relation
-from s3_sync.large_objects.model import LargeSource
+from s3_sync.large_objects.model import LargeSource, Layout
 from s3_sync.streams import Body
 from s3_sync.timestamps import without_marker
 from s3_sync.types import (
@@ -71,6 +71,8 @@ class Capabilities:
     """``bring_link`` makes symbolic links."""
     repeats_parts: bool = False
     """``upload_large_object`` repeats what fails of it itself, so that nobody need begin it again."""
+    native_listing: bool = False
+    """``shunt_object`` with an empty key answers container listings with every parameter of Swift, as JSON."""
     batch_delete: int = 1
     """Names that one ``delete_objects`` request takes."""
     max_key_bytes: int = 1024
@@ -120,6 +122,8 @@ class ProviderResponse:
     headers: Mapping[str, str]
     """Lower-case names as a Swift client would see them; no hop-by-hop headers, no remote internals."""
     body: Iterator[bytes] = field(default_factory=lambda: iter(()))
+    meta: ObjectMeta | None = None
+    """Of an object's GET or HEAD answered 200 or 206: what ``head_object`` would tell of this version, whole size."""
 
     def close(self) -> None:
         close = getattr(self.body, 'close', None)
@@ -286,6 +290,14 @@ class BaseSync(ABC):
         """
         raise Unsupported('this store has no symbolic links')
 
+    def layout_of(self, meta: ObjectMeta, *, as_remote: bool = False) -> Layout | None:
+        """What the large object ``meta`` (a HEAD or GET of it just made) consists of, in *local* names.
+
+        ``pieces`` are left empty. None when the store keeps no such thing, or it cannot be
+        told for just this version. ``as_remote``: names at the remote are the local ones (migrations).
+        """
+        return None
+
     def relation(self, large: LargeSource, remote: ObjectMeta) -> Relation:
         """Whether the remote version holds this large object's bytes, as far as the store's ETags tell."""
         return 'unknown'
@@ -326,7 +338,11 @@ class BaseSync(ABC):
 
     @abstractmethod
     def shunt_object(self, request: ShuntRequest) -> ProviderResponse:
-        """GET or HEAD on behalf of a client; conditions and Range travel along."""
+        """GET or HEAD on behalf of a client; conditions and Range travel along.
+
+        Headers are those that the object would have had locally. An empty key is the
+        container: its listing where ``native_listing`` says so, else 405.
+        """
 
     @abstractmethod
     def shunt_post(self, request: ShuntRequest) -> ProviderResponse:

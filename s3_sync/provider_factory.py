@@ -16,12 +16,13 @@ from s3_sync.config import Mapping, Remote
 from s3_sync.metrics import Metrics, NoMetrics
 from s3_sync.providers.limit import LimitSync, SharedLimiter
 from s3_sync.providers.metered import MeteredSync
-from s3_sync.providers.retry import RetrySync
+from s3_sync.providers.retry import DEFAULT_POLICY, RetryPolicy, RetrySync
 from s3_sync.providers.s3.client import Client as S3Client
 from s3_sync.providers.s3.settings import make_client as make_s3_client
 from s3_sync.providers.s3.settings import make_endpoint
 from s3_sync.providers.swift.client import SwiftClient
 from s3_sync.providers.swift.client import new_client as make_swift_client
+from s3_sync.providers.transport import WAIT_FOR_CONNECTION_SECONDS
 from s3_sync.sync_s3 import SyncS3
 from s3_sync.sync_swift import SyncSwift
 
@@ -32,28 +33,38 @@ KEPT_PROVIDERS = 1000
 
 def create_provider(mapping: Mapping, *, max_connections: int = MAX_CONNECTIONS, clock: Clock | None = None,
                     metrics: Metrics | None = None, limiter: SharedLimiter | None = None,
-                    client: S3Client | SwiftClient | None = None) -> BaseSync:
+                    client: S3Client | SwiftClient | None = None, via: str = '', retry: RetryPolicy | None = None,
+                    connection_wait: float = WAIT_FOR_CONNECTION_SECONDS) -> BaseSync:
     """A provider for a mapping with a concrete container, all policies around it.
 
-    ``client``: connections to share (``create_client``); without it the provider has its own.
+    ``client``: connections to share (``create_client``); without it the provider has its own,
+    to which ``via`` and ``connection_wait`` apply as there. Closing it closes those.
     """
     clock = clock or SystemClock()
     metrics = metrics or NoMetrics()
-    provider = _bare(mapping, max_connections, clock, metrics, client)
+    own = None if client is not None else create_client(mapping, max_connections=max_connections, clock=clock, via=via,
+                                                        connection_wait=connection_wait)
+    provider = _bare(mapping, clock, metrics, own or client, owns_client=own is not None)
     provider = MeteredSync(provider, remote=mapping.remote.label, metrics=metrics, clock=clock)
     if limiter is not None and limiter.limits_anything:
         provider = LimitSync(provider, limiter, clock=clock)
-    return RetrySync(provider, clock=clock)
+    return RetrySync(provider, clock=clock, policy=retry or DEFAULT_POLICY)
 
 
-def create_client(mapping: Mapping, *, max_connections: int = MAX_CONNECTIONS,
-                  clock: Clock | None = None) -> S3Client | SwiftClient:
-    """Connections and credentials of the mapping's remote, for any of its buckets."""
+def create_client(mapping: Mapping, *, max_connections: int = MAX_CONNECTIONS, clock: Clock | None = None,
+                  via: str = '', connection_wait: float = WAIT_FOR_CONNECTION_SECONDS) -> S3Client | SwiftClient:
+    """Connections and credentials of the mapping's remote, for any of its buckets.
+
+    ``via``: id of our cluster, told to a Swift in every request. ``connection_wait``: seconds
+    to wait for a free connection, after which a request fails as Throttled ('busy').
+    """
     clock = clock or SystemClock()
     if mapping.remote.protocol == 'swift':
-        return make_swift_client(mapping, max_connections=max_connections, clock=clock)
+        return make_swift_client(mapping, max_connections=max_connections, clock=clock, via=via,
+                                 connection_wait=connection_wait)
     most = mapping.remote.max_connections or max_connections
-    return make_s3_client(mapping, make_endpoint(mapping), max_connections=most, clock=clock)
+    return make_s3_client(mapping, make_endpoint(mapping), max_connections=most, clock=clock,
+                          connection_wait=connection_wait)
 
 
 def limit_key(remote: Remote) -> str:
@@ -71,11 +82,16 @@ class ProviderCache:
 
     ``limiters``: by ``limit_key``. ``conditional_put``: what another process
     has found out about endpoints, as this class's attribute of that name gives it.
+    ``via``, ``retry`` and ``connection_wait``: as for ``create_client`` and ``create_provider``.
     """
 
     def __init__(self, *, clock: Clock, metrics: Metrics, limiters: Lookup[str, SharedLimiter] | None = None,
                  conditional_put: Lookup[str, tuple[bool, bool]] | None = None,
-                 max_connections: int = MAX_CONNECTIONS) -> None:
+                 max_connections: int = MAX_CONNECTIONS, via: str = '', retry: RetryPolicy | None = None,
+                 connection_wait: float = WAIT_FOR_CONNECTION_SECONDS) -> None:
+        self._via = via
+        self._retry = retry
+        self._connection_wait = connection_wait
         self._clock = clock
         self._metrics = metrics
         self._limiters = dict(limiters or {})
@@ -92,7 +108,8 @@ class ProviderCache:
         if provider is None:
             provider = create_provider(
                 mapping, max_connections=self._max_connections, clock=self._clock, metrics=self._metrics,
-                limiter=self._limiters.get(limit_key(mapping.remote)), client=self._client(mapping))
+                limiter=self._limiters.get(limit_key(mapping.remote)), client=self._client(mapping),
+                retry=self._retry)
             known = self.conditional_put.get(_probe_key(mapping.remote))
             if known is not None:
                 provider.set_conditional_put(*known)
@@ -123,18 +140,17 @@ class ProviderCache:
         key = (mapping.remote.model_copy(update={'bucket': ''}), mapping.remote_timeout)
         client = self._clients.get(key)
         if client is None:
-            client = create_client(mapping, max_connections=self._max_connections, clock=self._clock)
+            client = create_client(mapping, max_connections=self._max_connections, clock=self._clock, via=self._via,
+                                   connection_wait=self._connection_wait)
             self._clients[key] = client
         return client
 
 
-def _bare(mapping: Mapping, max_connections: int, clock: Clock, metrics: Metrics,
-          client: S3Client | SwiftClient | None) -> BaseSync:
-    if mapping.remote.protocol == 'swift':
-        return SyncSwift(mapping, max_connections=max_connections, clock=clock, metrics=metrics,
-                         client=client if isinstance(client, SwiftClient) else None)
-    return SyncS3(mapping, max_connections=mapping.remote.max_connections or max_connections, clock=clock,
-                  metrics=metrics, client=client if isinstance(client, S3Client) else None)
+def _bare(mapping: Mapping, clock: Clock, metrics: Metrics, client: S3Client | SwiftClient | None, *,
+          owns_client: bool) -> BaseSync:
+    if isinstance(client, SwiftClient):
+        return SyncSwift(mapping, clock=clock, metrics=metrics, client=client, owns_client=owns_client)
+    return SyncS3(mapping, clock=clock, metrics=metrics, client=client, owns_client=owns_client)
 
 
 def _probe_key(remote: Remote) -> str:

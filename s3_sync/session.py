@@ -22,6 +22,7 @@ from s3_sync.clock import Clock
 from s3_sync.concurrency import sleep
 from s3_sync.config import Mapping as SyncMapping
 from s3_sync.config import Settings
+from s3_sync.config.cluster import cluster_id
 from s3_sync.container_metadata import ContainerMetadata
 from s3_sync.endpoint_probes import EndpointProbes
 from s3_sync.errors import LedgerError
@@ -70,7 +71,8 @@ class Session(HandlerFactory):
         self._limiters = {limit_key(m.remote): SharedLimiter.create(
             requests_per_second=m.remote.max_requests_per_second,
             bytes_per_second=m.remote.max_bytes_per_second) for m in settings.containers}
-        self._providers = ProviderCache(clock=clock, metrics=metrics, limiters=self._limiters, max_connections=4)
+        self._providers = ProviderCache(clock=clock, metrics=metrics, limiters=self._limiters, max_connections=4,
+                                        via=cluster_id(settings))
         self.probes = EndpointProbes(settings.containers, ledger, self._providers, clock=clock, logger=logger,
                                      changed=self._probed, on_ledger_error=on_ledger_error)
         self._pool = WorkerPool(settings.processes, self._configuration, metrics=metrics, clock=clock, logger=logger)

@@ -40,9 +40,10 @@ class SyncS3(BaseSync):
 
     def __init__(self, mapping: MappingConfig, *, max_connections: int = 10, clock: Clock | None = None,
                  metrics: Metrics | None = None, client: Client | None = None,
-                 part_limits: PartLimits = LIMITS) -> None:
+                 owns_client: bool = False, part_limits: PartLimits = LIMITS) -> None:
         """``client`` is shared between providers of one remote by the factory, which then closes it.
 
+        ``owns_client``: it is this provider's alone, and closed with it.
         ``part_limits``: how large objects are cut; those of Amazon, which all stores that speak S3 have.
         """
         if '/' in mapping.container:
@@ -53,7 +54,7 @@ class SyncS3(BaseSync):
         self._endpoint = settings.make_endpoint(mapping)
         self._scheme = KeyScheme(mapping.account, mapping.container, mapping.custom_prefix)
         self._store = settings.store_settings(mapping, self._endpoint)
-        self._owns_client = client is None
+        self._owns_client = client is None or owns_client
         self._client = client or settings.make_client(mapping, self._endpoint, max_connections=max_connections,
                                                       clock=clock)
         self._objects = Objects(self._client, encryption=self._store.encryption, etag_is_md5=not self._store.kms)

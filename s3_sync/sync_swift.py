@@ -51,15 +51,18 @@ CAPABILITIES = Capabilities(
 
 
 class SyncSwift(BaseSync):
-    """See ``BaseSync``. ``client`` is shared between the containers of one account by the factory."""
+    """See ``BaseSync``. ``client`` is shared between the containers of one account by the factory.
+
+    ``owns_client``: it is this provider's alone, and closed with it.
+    """
 
     def __init__(self, mapping: Mapping, *, max_connections: int = 10, clock: Clock | None = None,
-                 metrics: Metrics | None = None, client: SwiftClient | None = None) -> None:
+                 metrics: Metrics | None = None, client: SwiftClient | None = None, owns_client: bool = False) -> None:
         if '/' in mapping.remote.bucket or not mapping.remote.bucket:
             raise ValueError(f'{mapping.remote.bucket!r} is no name of a container')
         self._mapping = mapping
         self._clock = clock or SystemClock()
-        self._owns_client = client is None
+        self._owns_client = client is None or owns_client
         self._client = client or new_client(mapping, max_connections=max_connections, clock=self._clock)
         self._capabilities = CAPABILITIES
         self._places = Places(mapping)

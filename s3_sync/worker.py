@@ -24,6 +24,7 @@ from s3_sync.channel import Channel, Configure, Counted, Learned, Logged, Outcom
 from s3_sync.clock import SystemClock
 from s3_sync.concurrency import Event, Semaphore, sleep, spawn
 from s3_sync.config import Mapping
+from s3_sync.config.cluster import cluster_id
 from s3_sync.engine.apply import Applier
 from s3_sync.engine.apply import Mode as ApplyMode
 from s3_sync.engine.archive import Archiver, objects_leave, peers_of
@@ -158,7 +159,8 @@ class Worker:
         self._providers = ProviderCache(
             clock=self._clock, metrics=self.metrics,
             limiters={label: SharedLimiter.attach(fd) for label, fd in message.limiters.items()},
-            conditional_put=message.conditional_put, max_connections=settings.workers)
+            conditional_put=message.conditional_put, max_connections=settings.workers,
+            via=cluster_id(settings))
         self._mappings = {m.generation: m for m in settings.containers}
         self._errands = Errands(self._mappings, self._providers, self._remover, self._source,
                                 at_once=settings.workers, send=self.send, clock=self._clock, logger=self._logger)

@@ -30,6 +30,7 @@ from s3_sync.commands.names import printable, quote_path, unquote_path
 from s3_sync.commands.numbers import count, duration, iso, size
 from s3_sync.commands.plan import OneLine
 from s3_sync.config import Mapping, Secret, Settings
+from s3_sync.config.cluster import cluster_id
 from s3_sync.errors import LedgerError
 from s3_sync.ledger import Ledger, holder
 from s3_sync.local.chain import ChainSource
@@ -130,7 +131,7 @@ class Audit:
                 bytes_per_second=mapping.remote.max_bytes_per_second)))
             providers = stack.enter_context(closing(ProviderCache(
                 clock=self._clock, metrics=metrics, limiters={limit_key(mapping.remote): limiter},
-                max_connections=self._settings.workers)))
+                max_connections=self._settings.workers, via=cluster_id(self._settings))))
             source = self._source if mapping.local_reads == 'auto' else self._source.without_disk()
 
             def open_local(container: str) -> LocalNames:

@@ -23,6 +23,7 @@ from s3_sync.clock import Clock
 from s3_sync.commands.plan_dispatch import PlanDispatch, Planned
 from s3_sync.config import Mapping as SyncMapping
 from s3_sync.config import Settings
+from s3_sync.config.cluster import cluster_id
 from s3_sync.container_metadata import container_digest, wanted
 from s3_sync.engine.outcomes import Outcome
 from s3_sync.errors import AccountUnreadable
@@ -226,7 +227,7 @@ class PlanContainer(SyncContainer):
 def _providers(settings: Settings, mapping: SyncMapping, ledger: Ledger, limiter: SharedLimiter, metrics: Registry,
                clock: Clock) -> ProviderCache:
     providers = ProviderCache(clock=clock, metrics=metrics, limiters={limit_key(mapping.remote): limiter},
-                              max_connections=settings.workers)
+                              max_connections=settings.workers, via=cluster_id(settings))
     probed = ledger.fact(probe_fact(mapping.remote))
     if probed is not None:
         providers.set_conditional_put(mapping, probed[0], probed[1])

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from s3_sync.clock import Clock
-from s3_sync.errors import ConnectionFailed, NotConnected
+from s3_sync.errors import ConnectionFailed, NotConnected, Throttled
 from s3_sync.providers.http import (
     BUFFERED_BODY_BYTES,
     EXPECT_BYTES,
@@ -32,6 +32,7 @@ CONNECT_SECONDS = 10.0
 MAX_IDLE_SECONDS = 45.0
 """Stores close idle connections after a minute or less; older ones are not worth the failed try."""
 WAIT_FOR_CONNECTION_SECONDS = 600.0
+"""For work that nobody waits for; who serves clients gives up much earlier."""
 LOOK_SECONDS = 1.0
 """How often one who waits looks for places that were forgotten."""
 
@@ -68,7 +69,9 @@ class Transport:
     """Sends requests and hands out answers. ``close`` when done; shared by all green threads."""
 
     def __init__(self, *, max_connections: int, clock: Clock, connect_seconds: float = CONNECT_SECONDS,
-                 ca_file: str | None = None, verify: bool = True) -> None:
+                 ca_file: str | None = None, verify: bool = True,
+                 connection_wait: float = WAIT_FOR_CONNECTION_SECONDS) -> None:
+        """``connection_wait``: seconds to wait for a free connection before the request fails as Throttled ('busy')."""
         self.max_connections = max_connections
         self._slots = threading.Semaphore(max_connections)
         self._forgotten: deque[None] = deque()
@@ -76,6 +79,7 @@ class Transport:
         self._idle: dict[Origin, list[Connection]] = {}
         self._clock = clock
         self._connect_seconds = connect_seconds
+        self._connection_wait = connection_wait
         self._ca_file = ca_file
         self._verify = verify
         self._closed = False
@@ -179,11 +183,14 @@ class Transport:
                 with contextlib.suppress(IndexError):
                     self._forgotten.pop()
                     self._slots.release()
-            if self._slots.acquire(timeout=LOOK_SECONDS):
+            look = min(LOOK_SECONDS, max(0.0, self._connection_wait - waited))
+            if self._slots.acquire(timeout=look):
                 return
-            waited += LOOK_SECONDS
-            if waited >= WAIT_FOR_CONNECTION_SECONDS:
-                raise ConnectionFailed('all connections stayed busy')
+            waited += look
+            if waited >= self._connection_wait:
+                error = Throttled(f'all {self.max_connections} connections stayed busy', reason='busy')
+                error.sent = False
+                raise error
 
     # -- connections ------------------------------------------------------------------
 

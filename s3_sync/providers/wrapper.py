@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from s3_sync.base_sync import NO_CONDITION, BaseSync, Capabilities, ProviderResponse, RemoteObject
 from s3_sync.large_objects.etags import Relation
-from s3_sync.large_objects.model import LargeSource, Piece
+from s3_sync.large_objects.model import LargeSource, Layout, Piece
 from s3_sync.streams import Body
 from s3_sync.types import BucketPage, Condition, ListingPage, ObjectMeta, PutResult, ShuntRequest
 
@@ -133,6 +133,9 @@ class Wrapper(BaseSync):
 
     def bring_link(self, meta: ObjectMeta, container: str, name: str) -> bool:
         return self._around('bring_link', lambda: self.inner.bring_link(meta, container, name))
+
+    def layout_of(self, meta: ObjectMeta, *, as_remote: bool = False) -> Layout | None:
+        return self._around('layout_of', lambda: self.inner.layout_of(meta, as_remote=as_remote))
 
     def relation(self, large: LargeSource, remote: ObjectMeta) -> Relation:
         return self.inner.relation(large, remote)

@@ -13,7 +13,7 @@ from s3_sync.providers.s3.client import Client
 from s3_sync.providers.s3.credentials import ChainCredentials, CredentialSource, FixedCredentials
 from s3_sync.providers.s3.endpoint import Endpoint
 from s3_sync.providers.s3.signing import Credentials
-from s3_sync.providers.transport import Transport
+from s3_sync.providers.transport import WAIT_FOR_CONNECTION_SECONDS, Transport
 from s3_sync.wire.s3_headers import AMAZON_LIMITS, CAREFUL_LIMITS, MetadataLimits
 
 KEYS_PER_BATCH = 1000
@@ -78,7 +78,8 @@ def make_endpoint(mapping: Mapping) -> Endpoint:
     return Endpoint.parse(remote.endpoint, region=region, path_style=remote.path_style)
 
 
-def make_client(mapping: Mapping, endpoint: Endpoint, *, max_connections: int, clock: Clock) -> Client:
+def make_client(mapping: Mapping, endpoint: Endpoint, *, max_connections: int, clock: Clock,
+                connection_wait: float = WAIT_FOR_CONNECTION_SECONDS) -> Client:
     remote = mapping.remote
     credentials: CredentialSource = ChainCredentials(clock)
     if remote.identity is not None and remote.secret is not None:
@@ -87,6 +88,6 @@ def make_client(mapping: Mapping, endpoint: Endpoint, *, max_connections: int, c
     return Client(
         endpoint, credentials,
         Transport(max_connections=max_connections, clock=clock, connect_seconds=min(10.0, mapping.remote_timeout),
-                  ca_file=remote.ca_file, verify=remote.verify_tls),
+                  ca_file=remote.ca_file, verify=remote.verify_tls, connection_wait=connection_wait),
         clock=clock, timeout=mapping.remote_timeout, v2=remote.signature == 'v2',
         user_agent=GOOGLE_AGENT if endpoint.flavour == 'google' else 'swift-s3-sync')

@@ -20,7 +20,7 @@ from s3_sync.providers.http import Response, retry_after_seconds
 from s3_sync.providers.swift.errors import classify
 from s3_sync.providers.swift.limits import DEFAULTS, Limits
 from s3_sync.providers.swift.login import Access, Login
-from s3_sync.providers.transport import Origin, Transport
+from s3_sync.providers.transport import WAIT_FOR_CONNECTION_SECONDS, Origin, Transport
 from s3_sync.streams import Body
 from s3_sync.types import Condition
 
@@ -30,6 +30,8 @@ MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 ANSWER_SECONDS = 60.0
 """At least so long may a write take to be answered; reads have the mapping's ``remote_timeout``."""
 LIMITS_AGAIN_SECONDS = 300.0
+VIA = 'x-1space-via'
+"""Clusters that a request has come through (semantics 8.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +61,27 @@ class Call:
         return path
 
 
-def new_client(mapping: MappingConfig, *, max_connections: int, clock: Clock) -> SwiftClient:
+def new_client(mapping: MappingConfig, *, max_connections: int, clock: Clock, via: str = '',
+               connection_wait: float = WAIT_FOR_CONNECTION_SECONDS) -> SwiftClient:
     """Connections for this mapping's remote; its own ``max_connections`` comes first."""
     return SwiftClient(mapping.remote, max_connections=mapping.remote.max_connections or max_connections,
-                       clock=clock, timeout=mapping.remote_timeout)
+                       clock=clock, timeout=mapping.remote_timeout, via=via, connection_wait=connection_wait)
 
 
 class SwiftClient:
     """Connections and token of one remote account, shared by all its containers. Green-thread safe."""
 
-    def __init__(self, remote: Remote, *, max_connections: int, clock: Clock, timeout: float) -> None:
+    def __init__(self, remote: Remote, *, max_connections: int, clock: Clock, timeout: float, via: str = '',
+                 connection_wait: float = WAIT_FOR_CONNECTION_SECONDS) -> None:
+        """``via``: id of our cluster, told in every request, so that a shunt there never sends it back to us."""
         self.clock = clock
+        self._via = {VIA: via} if via else {}
         self._login = Login(remote, clock)
         self._timeout = timeout
         self._limits: Limits | None = None
         self._limits_due = -math.inf
         self._transport = Transport(max_connections=max_connections, clock=clock, ca_file=remote.ca_file,
-                                    verify=remote.verify_tls)
+                                    verify=remote.verify_tls, connection_wait=connection_wait)
 
     def open(self, call: Call, *, accept: frozenset[int] = frozenset(), bounded: bool = True) -> Response:
         """The answer, body unread. Statuses of 300 and more raise, those in ``accept`` excepted.
@@ -131,7 +137,8 @@ class SwiftClient:
         reads = call.method in ('GET', 'HEAD')
         return self._transport.send(
             origin, call.method, call.target(base),
-            {'host': host, 'user-agent': 'swift-s3-sync', **call.headers, 'x-auth-token': access.token}, call.body,
+            {'host': host, 'user-agent': 'swift-s3-sync', **self._via, **call.headers, 'x-auth-token': access.token},
+            call.body,
             timeout=self._timeout if reads else max(self._timeout, ANSWER_SECONDS), bounded=bounded)
 
     def _error(self, call: Call, response: Response) -> ProviderError:

@@ -19,7 +19,7 @@ from test.unit.contract.provider_contract import described, upload
 
 READS = {'head_account', 'list_buckets', 'head_bucket', 'list_objects', 'head_object', 'get_object', 'shunt_object',
          'comparable', 'check_upload', 'check_whole', 'check_large_upload', 'relation', 'location', 'close',
-         'set_conditional_put'}
+         'set_conditional_put', 'layout_of'}
 
 SEGMENTS = {('s', 'a'): b'aaa', ('s', 'b'): b'bb'}
 LARGE = MemoryLargeSource(SEGMENTS, [segment(SEGMENTS, 's', 'a'), segment(SEGMENTS, 's', 'b')])
