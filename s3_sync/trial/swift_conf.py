@@ -130,9 +130,9 @@ def storage_conf(conf: ClusterConf, node: Node, kind: str) -> Sections:
 
 def shunt_filters(conf_file: Path, options: Mapping[str, object]) -> tuple[tuple[str, Mapping[str, object], str], ...]:
     """Our two filters at the places they belong, as ``filters`` of ``proxy_conf`` wants them."""
-    return (('cloud-shunt', {'use': 'egg:swift-s3-sync#cloud-shunt', 'conf_file': conf_file, **options},
-             'container-quotas'),
-            ('cloud-shunt-segments', {'use': 'egg:swift-s3-sync#cloud-shunt-segments'}, 'versioned_writes'))
+    places = (('cloud-shunt', 'container-quotas'), ('cloud-shunt-segments', 'versioned_writes'))
+    return tuple((name, {'use': f'egg:swift-s3-sync#{name}', 'conf_file': conf_file, **options}, before)
+                 for name, before in places)
 
 
 def proxy_conf(conf: ClusterConf, name: str, address: str, port: int, *,

@@ -71,8 +71,9 @@ def test_the_shunt_stands_where_it_belongs() -> None:
     assert names[names.index('copy'):names.index('container-quotas') + 1] == ['copy', 'cloud-shunt', 'container-quotas']
     assert names[names.index('dlo'):names.index('versioned_writes') + 1] == [
         'dlo', 'cloud-shunt-segments', 'versioned_writes']
-    assert sections['filter:cloud-shunt'] == {
-        'use': 'egg:swift-s3-sync#cloud-shunt', 'conf_file': Path('/c'), 'on_remote_error': 'x'}
+    assert [sections[f'filter:{name}'] for name in ('cloud-shunt', 'cloud-shunt-segments')] == [
+        {'use': f'egg:swift-s3-sync#{name}', 'conf_file': Path('/c'), 'on_remote_error': 'x'}
+        for name in ('cloud-shunt', 'cloud-shunt-segments')]
 
 
 def test_options_are_added_to_those_a_filter_has() -> None:
