@@ -32,5 +32,9 @@ setup(
             'swift-s3-verify = s3_sync.verify:main',
             '1space = s3_sync.command:main',
         ],
+        'paste.filter_factory': [
+            'cloud-shunt = s3_sync.shunt:filter_factory',
+            'cloud-shunt-segments = s3_sync.shunt:segments_filter_factory',
+        ],
     },
 )

@@ -1,0 +1,131 @@
+"""The filters of Swift's proxy that merge a cluster's namespace with remotes.
+
+Paste configuration of the proxy::
+
+    [pipeline:main]
+    pipeline = ... tempauth copy cloud-shunt container-quotas account-quotas slo dlo cloud-shunt-segments
+               versioned_writes symlink proxy-logging proxy-server
+
+    [filter:cloud-shunt]
+    use = egg:swift-s3-sync#cloud-shunt
+    conf_file = /etc/swift-s3-sync/sync.json
+
+    [filter:cloud-shunt-segments]
+    use = egg:swift-s3-sync#cloud-shunt-segments
+    conf_file = /etc/swift-s3-sync/sync.json
+
+``cloud-shunt`` stands right of authentication and of copy, so that COPY reads
+through it, and left of quotas, so that restores obey them; ``cloud-shunt-segments``
+reads archived segments for slo and dlo, whose own reads never meet the first.
+A filter at another place refuses to start, and so does a proxy whose
+``conf_file`` is missing or wrong.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from swift.common.registry import register_swift_info
+from swift.common.utils import get_logger
+
+from s3_sync.shunting.call import Call, Place, StartResponse, parse_path
+from s3_sync.shunting.local import App, LocalSwift
+from s3_sync.shunting.markers import Markers
+from s3_sync.shunting.metrics import ProxyMetrics
+from s3_sync.shunting.placement import SEGMENTS, SHUNT, check_placement
+from s3_sync.shunting.reading import ObjectReader
+from s3_sync.shunting.state import Setup, ShuntState, shared_state
+
+DEFAULT_CONF_FILE = '/etc/swift-s3-sync/sync.json'
+SEGMENT_SOURCES = ('SLO', 'DLO')
+
+Handler = Callable[[Call], Iterable[bytes]]
+
+
+class _Filter:
+    """What both filters share: requests outside of merged accounts pass at the price of one look into a set."""
+
+    def __init__(self, app: App, state: ShuntState) -> None:
+        self.app = app
+        self._state = state
+        self._local = LocalSwift(app)
+        self._setup: Setup | None = None
+        self._handlers: Mapping[tuple[str, str], Handler] = {}
+
+    def _handle(self, env: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        self._state.watch()
+        setup = self._state.setup
+        place = parse_path(env['PATH_INFO'])
+        if place is None or place.account not in setup.table.accounts or setup.answers_locally(env):
+            return self.app(env, start_response)
+        if setup is not self._setup:
+            self._handlers = self._made(setup)
+            self._setup = setup
+        handler = self._handlers.get((_kind(place), env['REQUEST_METHOD']))
+        if handler is None:
+            return self.app(env, start_response)
+        merged = setup.table.lookup(place.account, place.container)
+        if merged is None and place.container:
+            return self.app(env, start_response)
+        return handler(Call(env, start_response, place, merged, self._local))
+
+    def _made(self, setup: Setup) -> Mapping[tuple[str, str], Handler]:
+        raise NotImplementedError
+
+
+def _kind(place: Place) -> str:
+    return 'object' if place.name else 'container' if place.container else 'account'
+
+
+class CloudShunt(_Filter):
+    """Everything that clients ask for."""
+
+    def __call__(self, env: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        return self._handle(env, start_response)
+
+    def _made(self, setup: Setup) -> Mapping[tuple[str, str], Handler]:
+        reader = _reader(self._state, setup, self._local)
+        return {('object', 'GET'): reader, ('object', 'HEAD'): reader}
+
+
+class CloudShuntSegments(_Filter):
+    """Only what slo and dlo ask for on their own account (semantics 12)."""
+
+    def __call__(self, env: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        if env.get('swift.source') not in SEGMENT_SOURCES:
+            return self.app(env, start_response)
+        return self._handle(env, start_response)
+
+    def _made(self, setup: Setup) -> Mapping[tuple[str, str], Handler]:
+        reader = _reader(self._state, setup, self._local)
+        return {('object', 'GET'): reader, ('object', 'HEAD'): reader}
+
+
+def _reader(state: ShuntState, setup: Setup, local: LocalSwift) -> ObjectReader:
+    return ObjectReader(setup.table, setup.remotes, Markers(local), clock=state.clock, logger=state.logger)
+
+
+def filter_factory(global_conf: Mapping[str, str], **local_conf: str) -> Callable[[App], CloudShunt]:
+    """Paste's entry for ``cloud-shunt``. Raises Misplaced and ConfigError, which keep the proxy from starting."""
+    conf = {**global_conf, **local_conf}
+    register_swift_info('cloud_shunt')
+
+    def make(app: App) -> CloudShunt:
+        check_placement(SHUNT, app, conf)
+        return CloudShunt(app, _state(conf))
+    return make
+
+
+def segments_filter_factory(global_conf: Mapping[str, str], **local_conf: str) -> Callable[[App], CloudShuntSegments]:
+    """Paste's entry for ``cloud-shunt-segments``; as ``filter_factory``."""
+    conf = {**global_conf, **local_conf}
+
+    def make(app: App) -> CloudShuntSegments:
+        check_placement(SEGMENTS, app, conf)
+        return CloudShuntSegments(app, _state(conf))
+    return make
+
+
+def _state(conf: Mapping[str, str]) -> ShuntState:
+    logger = get_logger(conf, log_route='cloud-shunt')
+    return shared_state(conf.get('conf_file', DEFAULT_CONF_FILE), metrics=ProxyMetrics(logger), logger=logger)

@@ -1,0 +1,86 @@
+"""Tombstone markers as the proxy reads and writes them (semantics 7): what stays of an object deleted here."""
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from swift.common.utils import Timestamp
+
+from s3_sync.errors import Error
+from s3_sync.shunting.authorization import Env
+from s3_sync.shunting.local import LocalSwift
+from s3_sync.timestamps import parse_timestamp
+from s3_sync.wire import tombstones
+
+PAGE = 10_000
+
+
+class MarkerUnreadable(Error):
+    """The cluster could not say whether a marker is there: nothing may be concluded."""
+
+
+class Marker(NamedTuple):
+    """``name`` is the object's, not the marker's."""
+
+    name: str
+    time: Timestamp
+    policies: tombstones.Policies
+    """Empty for a marker that says nothing we understand: it hides, and nobody acts on it."""
+
+
+class Markers:
+    def __init__(self, local: LocalSwift) -> None:
+        self._local = local
+
+    def find(self, env: Env, account: str, container: str, name: str) -> Marker | None:
+        """The marker of one name, by HEAD."""
+        hidden = tombstones.tombstone_container(container)
+        status = self._local.container_info(env, account, hidden).get('status')
+        if status == 404:
+            return None
+        answer = self._local.request(env, 'HEAD', account, hidden, tombstones.tombstone_name(name), reserved=True)
+        answer.drain()
+        if answer.status == 404:
+            return None
+        time = parse_timestamp(answer.headers.get('x-backend-timestamp') or answer.headers.get('x-timestamp'))
+        if answer.status // 100 != 2 or time is None:
+            raise MarkerUnreadable(f'marker of {account}/{container}/{name}: {answer.status_line}')
+        return Marker(name, time, _policies(answer.headers.get('content-type', '')))
+
+    def pages(self, env: Env, account: str, container: str, *, prefix: str = '', marker: str = '',
+              end_marker: str = '', reverse: bool = False) -> Iterator[Marker]:
+        """The markers of a container in order of their objects' names; names too long for a marker are left out.
+
+        ``marker`` and ``end_marker`` bound the names as in a listing.
+        """
+        hidden = tombstones.tombstone_container(container)
+        if self._local.container_info(env, account, hidden).get('status') == 404:
+            return
+        query = {'format': 'json', 'limit': str(PAGE), 'prefix': '\0' + prefix}
+        if reverse:
+            query['reverse'] = 'true'
+        if end_marker:
+            query['end_marker'] = '\0' + end_marker
+        at = '\0' + marker if marker else ''
+        while True:
+            answer = self._local.request(env, 'GET', account, hidden, query={**query, 'marker': at} if at else query,
+                                         reserved=True)
+            body = answer.read()
+            if answer.status == 404:
+                return
+            if answer.status // 100 != 2:
+                raise MarkerUnreadable(f'markers of {account}/{container}: {answer.status_line}')
+            entries = json.loads(body) if body else []
+            for entry in entries:
+                name = tombstones.real_name(entry['name'])
+                if name is not None:
+                    yield Marker(name, Timestamp.from_isoformat(entry['last_modified']),
+                                 _policies(entry.get('content_type', '')))
+            if not entries:
+                return
+            at = entries[-1]['name']
+
+
+def _policies(content_type: str) -> tombstones.Policies:
+    return tombstones.parse_content_type(content_type) or tombstones.Policies({})

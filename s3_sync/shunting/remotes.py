@@ -1,0 +1,262 @@
+"""The remotes of one proxy process: providers that are kept, and what keeps a sick remote from harming clients.
+
+A remote that fails again and again is left alone for a while (the breaker):
+clients hear 503 at once instead of waiting for a timeout each. A name that was
+not there a moment ago is not asked for again at once (the negative cache).
+"""
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from s3_sync.base_sync import BaseSync, ProviderResponse
+from s3_sync.clock import Clock
+from s3_sync.concurrency import Semaphore
+from s3_sync.config import Remote as RemoteSettings
+from s3_sync.config import Settings
+from s3_sync.config.cluster import cluster_id
+from s3_sync.errors import Error, Forbidden, NotFound, PermanentError, ProviderError, TemporaryError
+from s3_sync.metrics import Metrics
+from s3_sync.provider_factory import ProviderCache, limit_key
+from s3_sync.providers.retry import RetryPolicy
+from s3_sync.shunting.targets import Target
+from s3_sync.types import NO_HEADERS, ObjectMeta, ShuntRequest
+
+T = TypeVar('T')
+
+MAX_CONNECTIONS = 64
+"""To each remote, per proxy process; operators lower or raise it with the remote's ``max_connections``."""
+CONNECTION_WAIT_SECONDS = 5.0
+RETRIES = RetryPolicy(attempts=2, base_seconds=0.1, longest_wait_seconds=0.5)
+"""A client waits: what fails twice is told."""
+BREAK_AFTER = 5
+"""Failures of a remote in a row."""
+BREAK_SECONDS = 10.0
+"""Then nobody asks it for so long; afterwards one request tries."""
+MISSING_SECONDS = 5.0
+KEPT_MISSING = 100_000
+BUCKETS_SECONDS = 60.0
+FORBIDDEN_RETRY_SECONDS = 30.0
+DEFAULT_RETRY_SECONDS = 5.0
+
+
+class RemoteUnavailable(Error):
+    """The remote cannot be asked now: 503 for the client, never 404. ``retry_after``: seconds."""
+
+    def __init__(self, target: str, reason: str, *, retry_after: float = DEFAULT_RETRY_SECONDS) -> None:
+        super().__init__(f'{target}: the remote cannot be asked ({reason})')
+        self.target = target
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class Breaker:
+    """Of one remote: closed (all may ask), open (nobody), on trial (one)."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._failures = 0
+        self._open_until = 0.0
+        self._trial = False
+
+    def wait_seconds(self) -> float:
+        """0: ask, and tell ``worked`` or ``failed`` afterwards. Else how long to leave it alone."""
+        if self._failures < BREAK_AFTER:
+            return 0.0
+        left = self._open_until - self._clock.monotonic()
+        if left > 0:
+            return left
+        if self._trial:
+            return 1.0
+        self._trial = True
+        return 0.0
+
+    def worked(self) -> None:
+        """It answered, and be it 404."""
+        self._failures = 0
+        self._trial = False
+
+    def failed(self) -> None:
+        self._failures += 1
+        self._trial = False
+        if self._failures >= BREAK_AFTER:
+            self._open_until = self._clock.monotonic() + BREAK_SECONDS
+
+    def neither(self) -> None:
+        """It answered, but that says nothing about others (our credentials, its load)."""
+        self._trial = False
+
+
+class Remote:
+    """One target's remote, asked on behalf of clients. Every call raises RemoteUnavailable when it cannot be asked."""
+
+    def __init__(self, target: Target, provider: BaseSync, breaker: Breaker, places: Semaphore,
+                 parent: Remotes) -> None:
+        self.target = target
+        self.provider = provider
+        self.places = places
+        """For reads of what is too large to be shared: ``remote_concurrency`` of them at once."""
+        self._breaker = breaker
+        self._parent = parent
+
+    def ask(self, call: Callable[[BaseSync], T]) -> T:
+        """What ``call`` returns. NotFound and answers to conditions are raised as they are."""
+        name = self.target.name
+        wait = self._breaker.wait_seconds()
+        if wait:
+            raise RemoteUnavailable(name, 'breaker', retry_after=wait)
+        try:
+            result = call(self.provider)
+        except NotFound:
+            self._breaker.worked()
+            raise
+        except Forbidden as error:
+            self._breaker.neither()
+            raise RemoteUnavailable(name, error.reason, retry_after=FORBIDDEN_RETRY_SECONDS) from error
+        except TemporaryError as error:
+            if error.status in (429, 503) or error.reason == 'busy':
+                self._breaker.neither()
+            else:
+                self._breaker.failed()
+            raise RemoteUnavailable(name, error.reason, retry_after=error.retry_after or DEFAULT_RETRY_SECONDS) \
+                from error
+        except PermanentError as error:
+            self._breaker.worked()
+            raise RemoteUnavailable(name, error.reason) from error
+        except ProviderError:
+            self._breaker.worked()
+            raise
+        except BaseException:
+            self._breaker.neither()
+            raise
+        self._breaker.worked()
+        return result
+
+    def head(self, name: str, *, via: str = '') -> ObjectMeta | None:
+        """The version there; None when there is none."""
+        response = self.open(name, method='HEAD', via=via)
+        response.close()
+        return response.meta if response.status == 200 else None
+
+    def open(self, name: str, *, method: str = 'GET', byte_range: str = '', query: Mapping[str, str] = NO_HEADERS,
+             via: str = '') -> ProviderResponse:
+        """GET or HEAD; 200, 206, 404 or 416. ``byte_range`` as in a Range header."""
+        headers = {'x-1space-via': self._parent.via(via)}
+        if byte_range:
+            headers['range'] = byte_range
+        request = ShuntRequest(method, name, headers, query)
+        try:
+            if not self._parent.owns(self, self.target):
+                return ProviderResponse(404, {'content-length': '0'})
+            return self.ask(lambda provider: provider.shunt_object(request))
+        except NotFound:
+            return ProviderResponse(404, {'content-length': '0'})
+
+    def exists(self) -> Mapping[str, str] | None:
+        """Headers of the remote bucket or container, None when there is none (or it is not the credentials' own)."""
+        try:
+            if not self._parent.owns(self, self.target):
+                return None
+            return self.ask(lambda provider: provider.head_bucket())
+        except NotFound:
+            return None
+
+    # -- what was not there a moment ago ------------------------------------------------------
+
+    def known_missing(self, name: str) -> bool:
+        return self._parent.missing.holds((self.target.mapping.generation, name))
+
+    def note_missing(self, name: str) -> None:
+        self._parent.missing.note((self.target.mapping.generation, name))
+
+    def forget_missing(self, name: str) -> None:
+        self._parent.missing.forget((self.target.mapping.generation, name))
+
+
+class Missing:
+    """Names found missing a moment ago, at most KEPT_MISSING of them."""
+
+    def __init__(self, clock: Clock, seconds: float = MISSING_SECONDS) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._until: OrderedDict[tuple[str, str], float] = OrderedDict()
+
+    def holds(self, key: tuple[str, str]) -> bool:
+        return self._until.get(key, 0.0) > self._clock.monotonic()
+
+    def note(self, key: tuple[str, str]) -> None:
+        self._until[key] = self._clock.monotonic() + self._seconds
+        self._until.move_to_end(key)
+        if len(self._until) > KEPT_MISSING:
+            self._until.popitem(last=False)
+
+    def forget(self, key: tuple[str, str]) -> None:
+        self._until.pop(key, None)
+
+
+class Remotes:
+    """Everything that is kept for one configuration; ``close`` when another takes its place."""
+
+    def __init__(self, settings: Settings, *, clock: Clock, metrics: Metrics, logger: logging.Logger) -> None:
+        self.cluster_id = settings.cluster_id or cluster_id(settings)
+        self._clock = clock
+        self._logger = logger
+        self._providers = ProviderCache(
+            clock=clock, metrics=metrics, max_connections=MAX_CONNECTIONS, via=self.cluster_id, retry=RETRIES,
+            connection_wait=CONNECTION_WAIT_SECONDS)
+        self._breakers: dict[str, Breaker] = {}
+        self._places: dict[str, Semaphore] = {}
+        self._buckets: dict[str, tuple[float, frozenset[str]]] = {}
+        self.missing = Missing(clock)
+
+    def of(self, target: Target) -> Remote:
+        mapping = target.mapping
+        key = limit_key(mapping.remote)
+        breaker = self._breakers.get(key)
+        if breaker is None:
+            breaker = self._breakers[key] = Breaker(self._clock)
+            self._places[key] = Semaphore(mapping.remote_concurrency)
+        return Remote(target, self._providers.get(mapping), breaker, self._places[key], self)
+
+    def via(self, incoming: str) -> str:
+        """``X-1space-Via`` of a request that we send on: the clusters that it came through, and ours."""
+        return ', '.join(filter(None, (incoming, self.cluster_id)))
+
+    def came_from_here(self, incoming: str) -> bool:
+        """Whether a request with this ``X-1space-Via`` has been sent by this cluster before: a loop."""
+        return bool(self.cluster_id) and self.cluster_id in (part.strip() for part in incoming.split(','))
+
+    def owns(self, remote: Remote, target: Target) -> bool:
+        """Whether the bucket is the credentials' own, where that is not plain from the configuration (semantics 10)."""
+        return not target.any_bucket or target.mapping.remote.bucket in self.buckets(remote)
+
+    def buckets(self, remote: Remote) -> frozenset[str]:
+        """Names of all buckets that the credentials own, as they were at most BUCKETS_SECONDS ago."""
+        key = limit_key(remote.target.mapping.remote)
+        due, names = self._buckets.get(key, (0.0, frozenset()))
+        if self._clock.monotonic() >= due:
+            names = frozenset(remote.ask(_bucket_names))
+            self._buckets[key] = self._clock.monotonic() + BUCKETS_SECONDS, names
+        return names
+
+    def close(self) -> None:
+        """Idle connections go now, those in use when they come back."""
+        self._providers.close()
+
+
+def _bucket_names(provider: BaseSync) -> list[str]:
+    names: list[str] = []
+    marker = ''
+    while True:
+        page = provider.list_buckets(marker=marker)
+        names += [entry.name for entry in page.entries]
+        if not page.next_marker:
+            return names
+        marker = page.next_marker
+
+
+def describe(remote: RemoteSettings) -> str:
+    """A remote in a log line; nothing secret in it."""
+    return f'{remote.label}/{remote.bucket}'
