@@ -22,7 +22,7 @@ from container_crawler.remote_roots import RemoteRoots
 from container_crawler.scan import Scanner, ScanPass, Visit
 from container_crawler.shards import ContainerPath, ask_for_shards
 from container_crawler.stamps import Stamp
-from container_crawler.targets import Targets
+from container_crawler.targets import Targets, is_hidden
 from container_crawler.turns import Turns
 
 __all__ = ['Crawler', 'CrawlerSettings', 'DatabaseInfo', 'HandlerFactory', 'OnceReport', 'Progress', 'RowHandler']
@@ -93,7 +93,7 @@ class Crawler:
             slack=settings.verification_slack_seconds, limit=settings.enumerator_workers * settings.items_chunk,
             slots=Semaphore(settings.enumerator_workers), request_turn=self._turns.request,
             found_shards=self._found_shards, commit=settings.commit_pending)
-        self._targets = Targets(list_containers, factory.known_containers, logger, clock)
+        self._targets = Targets(list_containers, factory, logger, clock)
         self._scanner = Scanner(self._threads, self._seen, logger)
         self._remote = RemoteRoots(ask_shards or (lambda a, c: ask_for_shards(self._ring, a, c)),
                                    self._found_shards, clock, logger)
@@ -199,8 +199,9 @@ class Crawler:
         scan.finish()
 
     def lag(self, mapping: ContainerMapping) -> float:
-        """Age in seconds of the oldest own row of the mapping that is not finished, 0 when there is none."""
-        times = [folder.oldest_seconds() for folder in self._folders.values() if folder.mapping.mapping == mapping]
+        """Age in seconds of the oldest change of a user that is this node's and not finished, 0 when there is none."""
+        times = [folder.oldest_seconds() for folder in self._folders.values()
+                 if folder.mapping.mapping == mapping and not is_hidden(folder.target.container)]
         oldest = min((t for t in times if t is not None), default=None)
         return 0.0 if oldest is None else max(0.0, self._clock.now() - oldest)
 
@@ -211,9 +212,9 @@ class Crawler:
 
     @property
     def backlog(self) -> int:
-        """Own rows seen and not finished, at most: row numbers have gaps where rows were replaced."""
-        return sum(max(0, db.file.max_row - db.own.pointer)
-                   for folder in self._folders.values() for db in folder.databases.values())
+        """Users' own rows seen and not finished, at most: row numbers have gaps where rows were replaced."""
+        return sum(max(0, db.file.max_row - db.own.pointer) for folder in self._folders.values()
+                   if not is_hidden(folder.target.container) for db in folder.databases.values())
 
     @property
     def idle(self) -> int:

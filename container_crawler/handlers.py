@@ -89,3 +89,14 @@ class HandlerFactory(ABC):
         this is how it is found.
         """
         return ()
+
+    def companions(self, container: str) -> Iterable[str]:
+        """Hidden containers (with Swift's reserved names) that are looked at along with one that a mapping names.
+
+        Most need not exist. Each has a handler of its own.
+        """
+        return ()
+
+    def wants_hidden(self, container: str) -> bool:
+        """Whether this hidden container of an account mapped whole is looked at; otherwise they are left out."""
+        return False

@@ -1,7 +1,9 @@
 """Which containers to look at: those named, all of an account, and the shards of either.
 
 Names of a whole account are streamed, never held. No listing is believed to be
-complete: what it leaves out keeps its state and is found again.
+complete: what it leaves out keeps its state and is found again. Hidden containers
+(Swift's reserved names hold a NUL) are nobody's but a handler factory's that asks
+for them.
 """
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from container_crawler.folder import Clock, Target
-from container_crawler.handlers import ContainerMapping
+from container_crawler.handlers import ContainerMapping, HandlerFactory
 from container_crawler.shards import ContainerPath
 
 WHOLE_ACCOUNT = '/*'
@@ -19,10 +21,15 @@ KNOWN_SECONDS = 60.0
 Names = Callable[[str], Iterable[str]]
 
 
+def is_hidden(container: str) -> bool:
+    """Whether it is no user's: Swift reserves names with a NUL."""
+    return '\0' in container
+
+
 class Targets:
-    def __init__(self, list_containers: Names, known_containers: Names, logger: logging.Logger, clock: Clock) -> None:
+    def __init__(self, list_containers: Names, factory: HandlerFactory, logger: logging.Logger, clock: Clock) -> None:
         self._list_containers = list_containers
-        self._known_containers = known_containers
+        self._factory = factory
         self._logger = logger
         self._clock = clock
         self._named: dict[ContainerPath, list[int]] = {}
@@ -40,7 +47,8 @@ class Targets:
             if mapping.container == WHOLE_ACCOUNT:
                 self._accounts.setdefault(mapping.account, []).append(number)
             else:
-                self._named.setdefault(ContainerPath(mapping.account, mapping.container), []).append(number)
+                for name in (mapping.container, *self._factory.companions(mapping.container)):
+                    self._named.setdefault(ContainerPath(mapping.account, name), []).append(number)
 
     def set_shards(self, root: ContainerPath, shards: tuple[ContainerPath, ...]) -> bool:
         """What is known of a root's shards. Whether that is news."""
@@ -75,16 +83,16 @@ class Targets:
             self._known_at = self._clock.monotonic()
 
     def _names(self, account: str, known: bool) -> Iterator[str]:
-        yield from self._visible(account, self._list_containers, 'cannot be listed')
+        yield from self._wanted(account, self._list_containers, 'cannot be listed')
         if known:
-            yield from self._visible(account, self._known_containers, 'known containers cannot be told')
+            yield from self._wanted(account, self._factory.known_containers, 'known containers cannot be told')
 
-    def _visible(self, account: str, source: Names, complaint: str) -> Iterator[str]:
-        """Hidden containers (Swift's reserved names hold a NUL) left out; a failing source ends early."""
+    def _wanted(self, account: str, source: Names, complaint: str) -> Iterator[str]:
+        """Users' containers, and hidden ones that are asked for; a failing source ends early."""
         failing = f'account {account}: {complaint}'
         try:
             for name in source(account):
-                if '\0' not in name:
+                if not is_hidden(name) or self._factory.wants_hidden(name):
                     yield name
         except Exception as error:
             self.all_listed = False

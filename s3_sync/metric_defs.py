@@ -40,6 +40,10 @@ REMOVALS = MetricDef('onespace_waiting_removals', 'gauge', ('mapping', 'kind'),
 SEGMENTS = MetricDef('onespace_segments_total', 'counter', ('mapping', 'outcome'),
                      'Archived segments whose turn it was: removed; gone, changed or superseded (not here any more as '
                      'they were archived); kept (the remote no longer has them); waits.')
+TOMBSTONES = MetricDef('onespace_tombstones_total', 'counter', ('mapping', 'outcome'),
+                       'Tombstones of merged namespaces that were looked at: removed, gone (the remote copy is now, or '
+                       'was already); remote-newer, superseded, kept, exclude-pattern (nothing to delete); deferred, '
+                       'failed, permanent.')
 SWEEP_SECONDS = MetricDef('onespace_sweep_seconds', 'histogram', (),
                           'Seconds that finding the unreferenced archived objects of one account took.')
 POLL_SECONDS = MetricDef('onespace_poll_seconds', 'histogram', (), 'Seconds that one look at all containers took.')

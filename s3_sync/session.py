@@ -28,6 +28,7 @@ from s3_sync.endpoint_probes import EndpointProbes
 from s3_sync.errors import LedgerError
 from s3_sync.ledger import Ledger
 from s3_sync.ledger.import_status import StatusImporter
+from s3_sync.marker_container import MarkerContainer
 from s3_sync.metrics import Metrics
 from s3_sync.progress_report import Standing
 from s3_sync.provider_factory import ProviderCache, limit_key
@@ -37,6 +38,7 @@ from s3_sync.removals import Removals
 from s3_sync.stats import Statsd
 from s3_sync.sync_container import MappingState, Services, SyncContainer, write_totals
 from s3_sync.upload_sweeps import UploadSweeps
+from s3_sync.wire.tombstones import ACCOUNT_TOMBSTONES, is_tombstone_container, tombstone_container
 from s3_sync.worker_pool import WorkerPool
 
 RETRY_BATCH = 500
@@ -132,10 +134,17 @@ class Session(HandlerFactory):
                 for _, container in self._ledger.containers(generation):
                     yield container
 
+    def companions(self, container: str) -> Iterable[str]:
+        return (tombstone_container(container),)
+
+    def wants_hidden(self, container: str) -> bool:
+        return is_tombstone_container(container) and container != ACCOUNT_TOMBSTONES
+
     def _container(self, generation: str, container: str) -> SyncContainer:
         kept = self._containers.get((generation, container))
         if kept is None:
-            kept = SyncContainer(self.states[generation], container, self._services)
+            kind = MarkerContainer if is_tombstone_container(container) else SyncContainer
+            kept = kind(self.states[generation], container, self._services)
             self._containers[generation, container] = kept
         return kept
 

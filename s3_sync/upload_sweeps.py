@@ -16,6 +16,7 @@ from s3_sync.config import Mapping as SyncMapping
 from s3_sync.errors import LedgerError, ProviderError
 from s3_sync.ledger import Ledger
 from s3_sync.sync_container import MappingState
+from s3_sync.wire.tombstones import is_tombstone_container
 
 EVERY_SECONDS = 6 * 3600.0
 ABANDONED_SECONDS = 86400.0
@@ -75,7 +76,8 @@ class UploadSweeps:
     def _containers(self, generation: str, mapping: SyncMapping) -> Iterable[str]:
         if not mapping.all_containers:
             return [mapping.container]
-        return [container for _, container in self._ledger.containers(generation)]
+        return [container for _, container in self._ledger.containers(generation)
+                if not is_tombstone_container(container)]
 
     def _sweep_one(self, mapping: SyncMapping) -> None:
         try:

@@ -35,11 +35,12 @@ from s3_sync.errands import Errands
 from s3_sync.local.chain import ChainSource
 from s3_sync.local.factory import make_remover, make_source
 from s3_sync.local.remove import LocalRemover
-from s3_sync.local.source import Source
+from s3_sync.marker_work import MarkerWork
 from s3_sync.metrics import Registry
 from s3_sync.provider_factory import ProviderCache
 from s3_sync.providers.limit import SharedLimiter
 from s3_sync.types import ObjectRow
+from s3_sync.wire.tombstones import is_tombstone_container
 
 Key = tuple[str, str, str]
 """Generation, account, container: what takes turns."""
@@ -119,11 +120,12 @@ class Worker:
         self._send_lock = Semaphore(1)
         self._mappings: dict[str, Mapping] = {}
         self._source: ChainSource | None = None
-        self._source_without_disk: Source | None = None
+        self._source_without_disk: ChainSource | None = None
         self._providers: ProviderCache | None = None
         self._listings: ListingCache | None = None
         self._remover: LocalRemover | None = None
         self._errands: Errands | None = None
+        self._marker_work: MarkerWork | None = None
 
     # -- life ----------------------------------------------------------------------------
 
@@ -164,12 +166,15 @@ class Worker:
         self._mappings = {m.generation: m for m in settings.containers}
         self._errands = Errands(self._mappings, self._providers, self._remover, self._source,
                                 at_once=settings.workers, send=self.send, clock=self._clock, logger=self._logger)
+        self._marker_work = MarkerWork(self._mappings, self._providers, self._source, self._source_without_disk,
+                                       clock=self._clock)
         for _ in range(settings.workers):
             spawn(self._work_forever)
 
     def _learn(self, message: Learned) -> None:
-        assert self._providers is not None
+        assert self._providers is not None and self._marker_work is not None
         self._providers.learn(message.conditional_put)
+        self._marker_work.forget()
         self._appliers.clear()  # rows under way keep theirs, which ask more often and are right all the same
 
     def _work_forever(self) -> None:
@@ -192,8 +197,12 @@ class Worker:
             gone = Outcome('failed', 'mapping-gone', 'the mapping left the configuration')
             self._finish((token, gone) for token, _ in message.tasks)
             return
+        if is_tombstone_container(message.container):
+            for token, row in message.tasks:
+                marker = ObjectRow(message.account, message.container, row)
+                self._queue.put(key, partial(self._finish_delete, message.generation, token, marker))
+            return
         applier = self._applier(mapping, message.container)
-
         tasks = [(token, ObjectRow(message.account, message.container, row)) for token, row in message.tasks]
         if message.mode == 'verify' and applier.archiver is None:
             self._queue.put(key, lambda: self._verify(key, applier, tasks, message.object_count))
@@ -215,6 +224,11 @@ class Worker:
                 mode: ApplyMode) -> None:
         with self._locks.hold([f'{key}{row.name}']):
             self._finish([(token, applier.handle(row, mode))])
+
+    def _finish_delete(self, generation: str, token: int, row: ObjectRow) -> None:
+        assert self._marker_work is not None
+        with self._locks.hold(self._marker_work.locks(generation, row)):
+            self._finish([(token, self._marker_work.handle(generation, row))])
 
     def _delete(self, key: Key, applier: Applier, tasks: list[Task]) -> None:
         with self._locks.hold([f'{key}{row.name}' for _, row in tasks]):

@@ -30,6 +30,7 @@ from s3_sync.concurrency import GreenThread, Semaphore, sleep, spawn
 from s3_sync.engine.outcomes import Outcome
 from s3_sync.metric_defs import ALL
 from s3_sync.metrics import Metrics, replay
+from s3_sync.wire.tombstones import real_name
 
 Finished = Callable[[list[tuple[Row, Outcome]]], None]
 Answered = Callable[[Answer | None], None]
@@ -98,7 +99,9 @@ class WorkerPool:
             shares[self._next_verifier] = list(rows)
         else:
             for row in rows:
-                shares.setdefault(process_share(row.name, len(self._workers)), []).append(row)
+                # A deletion's marker goes where its object's own rows go.
+                name = real_name(row.name) or row.name
+                shares.setdefault(process_share(name, len(self._workers)), []).append(row)
         for index, part in shares.items():
             self._hand_out(index, [Job(row, message, finished) for row in part])
 

@@ -149,7 +149,8 @@ class Audit:
 
     def _all_containers(self, mapping: Mapping) -> Iterator[str]:
         """Those of the account, and those that are deleted but were synchronised by this node."""
-        known = {name for _, name in self._ledger.containers(mapping.generation)} if self._ledger else set()
+        known = ({name for _, name in self._ledger.containers(mapping.generation) if '\0' not in name}
+                 if self._ledger else set())
         for name in account_listing(self._internal_client())(mapping.account):
             if '\0' not in name:
                 known.discard(name)

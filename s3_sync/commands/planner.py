@@ -27,7 +27,7 @@ from s3_sync.config.cluster import cluster_id
 from s3_sync.container_metadata import container_digest, wanted
 from s3_sync.engine.outcomes import Outcome
 from s3_sync.errors import AccountUnreadable
-from s3_sync.ledger import Ledger, WaitingRemoval
+from s3_sync.ledger import Kind, Ledger, WaitingRemoval, Work
 from s3_sync.ledger.import_status import StatusImporter
 from s3_sync.metric_defs import REQUESTS
 from s3_sync.metrics import Registry
@@ -37,6 +37,7 @@ from s3_sync.remote_health import RemoteHealth
 from s3_sync.removals import LONGEST_REST_SECONDS, MAX_CANDIDATES
 from s3_sync.sync_container import MappingState, Services, SyncContainer
 from s3_sync.types import Removal
+from s3_sync.wire.tombstones import is_tombstone_container
 
 WAITING_BATCH = 500
 
@@ -131,17 +132,21 @@ class Planner(HandlerFactory):
 
     def _waiting(self) -> None:
         """The ledger's own entries: what failed or is deferred comes first, what was given up is only told."""
-        generation = self._mapping.generation
-        for work in self._ledger.failures(generation, kind='permanent'):
+        for work in self._failures('permanent'):
             self._dispatch.given_up(work.account, work.container, work.row,
                                     Outcome('permanent', work.reason, work.detail))
         for kind in ('failed', 'deferred'):
-            entries = self._ledger.failures(generation, kind=kind)
+            entries = self._failures(kind)
             while batch := list(islice(entries, WAITING_BATCH)):
                 for work in batch:
                     if not (self._dispatch.stopped or self.state.health.tripped):
                         self._container(work.container).retry([work])
                 self._dispatch.wait()
+
+    def _failures(self, kind: Kind) -> Iterator[Work]:
+        """Those of users' objects: what deletions in a merged namespace left over is not planned."""
+        return (work for work in self._ledger.failures(self._mapping.generation, kind=kind)
+                if not is_tombstone_container(work.container))
 
     def _removals(self) -> None:
         """Local objects that wait to go, as far as they are due; those that may be segments after a sweep."""

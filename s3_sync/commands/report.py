@@ -13,6 +13,7 @@ from s3_sync.config import Mapping, Settings
 from s3_sync.ledger import Kind, Ledger, RemovalTotals, holder, ledger_path
 from s3_sync.remote_health import HELD_FACT
 from s3_sync.removals import HARMLESS
+from s3_sync.wire.tombstones import is_tombstone_container
 
 WAITING_KINDS: tuple[Kind, ...] = ('failed', 'permanent', 'deferred')
 TOTALS = ('copied', 'updated', 'deleted', 'bytes', 'archived', 'segments_removed')
@@ -105,9 +106,14 @@ def _removals_json(removals: dict[str, Any]) -> dict[str, Any]:
 
 
 def _progress(mapping: Mapping, ledger: Ledger, survey: Survey) -> dict[str, Any]:
-    """How far the node's databases have been read. Numbers of rows are upper bounds: not every row number is in use."""
-    stored = {row.db_id: row for row in ledger.all_progress(mapping.generation)}
-    containers = set(ledger.containers(mapping.generation))
+    """How far the node's databases have been read. Numbers of rows are upper bounds: not every row number is in use.
+
+    Tombstones of deleted objects are no rows of users.
+    """
+    stored = {row.db_id: row for row in ledger.all_progress(mapping.generation)
+              if not is_tombstone_container(row.container)}
+    containers = {(account, container) for account, container in ledger.containers(mapping.generation)
+                  if not is_tombstone_container(container)}
     databases: list[dict[str, Any]] = []
     survey.forget()
     if not mapping.all_containers:

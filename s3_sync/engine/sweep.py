@@ -21,6 +21,7 @@ from s3_sync.errors import AccountUnreadable
 from s3_sync.large_objects.dlo import dlo_prefix
 from s3_sync.large_objects.manifest import ManifestError, parse_manifest
 from s3_sync.local.account import Found, Listed
+from s3_sync.wire.tombstones import is_tombstone_container
 
 Path = tuple[str, str]
 """Container and object."""
@@ -49,6 +50,8 @@ def unreferenced(account: AccountReader, candidates: Iterable[Path], *, spread: 
     """
     rest = _Rest(candidates)
     for container in account.containers():
+        if is_tombstone_container(container):
+            continue  # empty objects of ours, each of which would be looked at
         for page in account.listing(container):
             if not rest:
                 return set()

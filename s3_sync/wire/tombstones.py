@@ -31,8 +31,10 @@ MAX_NAME_BYTES = 1024
 """Swift's own limits. An operator may raise them, never what these names rely on."""
 
 _RESERVED = '\0'
-_PREFIX = f'{_RESERVED}1space-tombstones{_RESERVED}'
-_LONG_PREFIX = f'{_RESERVED}1space-tombstones-long{_RESERVED}'
+HIDDEN_PREFIX = f'{_RESERVED}1space-tombstones'
+"""What the names of all hidden containers of ours begin with, for listings; see ``is_tombstone_container``."""
+_PREFIX = f'{HIDDEN_PREFIX}{_RESERVED}'
+_LONG_PREFIX = f'{HIDDEN_PREFIX}-long{_RESERVED}'
 
 ACCOUNT_TOMBSTONES = _PREFIX
 """Hidden container of deleted containers (of migrations); its objects are ``tombstone_name(container)``."""
@@ -66,6 +68,12 @@ def real_container(hidden: str) -> str | None:
     if not hidden.startswith(_PREFIX) or hidden == ACCOUNT_TOMBSTONES:
         return None
     return hidden[len(_PREFIX):]
+
+
+def container_from_headers(hidden: str, headers: Mapping[str, str]) -> str | None:
+    """Whose deletions are remembered there, given its headers (lower-case names) in case its name is hashed."""
+    told = headers.get(CONTAINER_HEADER.lower())
+    return unquote(told) if told else real_container(hidden)
 
 
 def container_headers(container: str) -> dict[str, str]:
@@ -155,6 +163,11 @@ def put_headers(policies: Policies, time: Timestamp, name: str) -> dict[str, str
 def delete_headers(time: Timestamp) -> dict[str, str]:
     """Request headers of a DELETE of a marker. It wins over what is older than ``time``, and loses against the rest."""
     return {'X-Timestamp': time.internal, RESERVED_HEADER: 'true'}
+
+
+def listed_time(last_modified: str) -> Timestamp:
+    """Time of a marker as a JSON listing has it: the deletion's. ValueError when it is none."""
+    return Timestamp.from_isoformat(last_modified)
 
 
 # -- what a marker hides ---------------------------------------------------------------------

@@ -25,18 +25,18 @@ class Insider:
 
     def __init__(self, cluster: SwiftCluster) -> None:
         self.cluster = cluster
-        self._proxy = ProxyClient(lambda: make_internal_client(
+        self.proxy = ProxyClient(lambda: make_internal_client(
             str(cluster.swift_dir), str(cluster.internal_client_conf), tries=1))
 
     def close(self) -> None:
-        self._proxy.close()
+        self.proxy.close()
 
     # -- writing ----------------------------------------------------------------------------
 
     def put(self, container: str, name: str, data: bytes, at: Timestamp, **headers: str) -> int:
         """PUT at this time; the status: 201, or 202 when something newer was there."""
         given = {key.replace('_', '-'): value for key, value in headers.items()}
-        return int(self._proxy.ready().make_request(
+        return int(self.proxy.ready().make_request(
             'PUT', quote(f'/v1/{self.cluster.account}/{container}/{name}'),
             {'X-Timestamp': at.internal, 'Content-Length': str(len(data)), 'Content-Type': 'text/plain', **given},
             (2,), body_file=BytesIO(data)).status_int)
