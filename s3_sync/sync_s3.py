@@ -13,7 +13,7 @@ from s3_sync.clock import Clock, SystemClock
 from s3_sync.config.mapping import Mapping as MappingConfig
 from s3_sync.errors import BucketNotFound, LimitExceeded, NotFound, Unproven, Unsupported
 from s3_sync.large_objects.etags import Relation
-from s3_sync.large_objects.model import LargeSource
+from s3_sync.large_objects.model import LargeSource, Layout
 from s3_sync.large_objects.parts import LIMITS, PartLimits
 from s3_sync.metrics import Metrics
 from s3_sync.providers.s3 import settings
@@ -223,6 +223,10 @@ class SyncS3(BaseSync):
 
     def ensure_manifest(self, large: LargeSource, meta: ObjectMeta) -> bool:
         return self._large.ensure_manifest(large, meta)
+
+    def layout_of(self, meta: ObjectMeta, *, as_remote: bool = False) -> Layout | None:
+        """Manifests beside copies name what was the source; nothing else at S3 has any."""
+        return self._large.layout_of(meta)
 
     def relation(self, large: LargeSource, remote: ObjectMeta) -> Relation:
         return self._large.relation(large, remote)

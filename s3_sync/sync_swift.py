@@ -13,13 +13,14 @@ from s3_sync.errors import (
     ChecksumMismatch,
     NotFound,
     PermanentError,
+    PreconditionFailed,
     ProviderError,
     TemporaryError,
     Unproven,
     Unsupported,
 )
 from s3_sync.large_objects.etags import Relation
-from s3_sync.large_objects.model import LargeSource
+from s3_sync.large_objects.model import LargeSource, Layout
 from s3_sync.metrics import Metrics
 from s3_sync.providers.http import Response
 from s3_sync.providers.swift import expiry, listings, shunting
@@ -38,6 +39,7 @@ from s3_sync.providers.swift.metadata import (
 )
 from s3_sync.providers.swift.places import Places
 from s3_sync.providers.swift.segments import SegmentStore
+from s3_sync.providers.swift.shunt_reads import Reads
 from s3_sync.streams import Body, BytesBody
 from s3_sync.timestamps import clock_offset, without_marker
 from s3_sync.types import NO_HEADERS, BucketPage, Condition, ListingPage, ObjectMeta, PutResult, ShuntRequest
@@ -45,7 +47,7 @@ from s3_sync.wire.swift_headers import OWNER_KEY
 
 CAPABILITIES = Capabilities(
     create_only=True, conditional_overwrite=False, conditional_delete=False, native_expiry=True,
-    container_metadata=True, links=True, max_key_bytes=DEFAULTS.max_object_name_length,
+    container_metadata=True, links=True, native_listing=True, max_key_bytes=DEFAULTS.max_object_name_length,
     max_metadata_bytes=DEFAULTS.max_meta_overall_size, max_metadata_count=DEFAULTS.max_meta_count,
     max_put_bytes=DEFAULTS.max_file_size)
 
@@ -68,6 +70,7 @@ class SyncSwift(BaseSync):
         self._places = Places(mapping)
         self._large = LargeObjects(mapping, self._places, SegmentStore(self._client, self._clock, self._create_for),
                                    self._headers)
+        self._reads = Reads(self._client, self._places, self.layout_of)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -181,8 +184,10 @@ class SyncSwift(BaseSync):
         return PutResult(meta.etag)
 
     def delete_object(self, key: str, *, bucket: str | None = None, condition: Condition = NO_CONDITION) -> bool:
-        if condition != NO_CONDITION:
-            raise Unsupported('Swift knows no conditions on DELETE')
+        if condition.if_none_match is not None:
+            raise Unsupported('Swift knows no If-None-Match on DELETE')
+        if condition.if_match is not None:
+            self._require(key, bucket, condition.if_match)
         own = self._is_own(bucket)
         if own:
             self._large.before_delete(key)
@@ -194,6 +199,15 @@ class SyncSwift(BaseSync):
         if own:
             self._large.after(key)
         return gone
+
+    def _require(self, key: str, bucket: str | None, if_match: str) -> None:
+        """PreconditionFailed unless that version is there: looked at just before, since Swift has no If-Match here."""
+        try:
+            there = self._client.do(Call('HEAD', self._name(bucket), key)).headers
+        except NotFound:
+            there = {}
+        if not there or if_match not in ('*', there.get('etag', '').strip('"')):
+            raise PreconditionFailed(f'{key!r}: is {there.get("etag") or "not there"}', status=412)
 
     # -- what the sync engine calls -----------------------------------------------------
 
@@ -255,6 +269,9 @@ class SyncSwift(BaseSync):
         self._large.after(meta.name)
         return False
 
+    def layout_of(self, meta: ObjectMeta, *, as_remote: bool = False) -> Layout | None:
+        return self._large.layout_of(meta, as_remote=as_remote)
+
     def relation(self, large: LargeSource, remote: ObjectMeta) -> Relation:
         return self._large.relation(large.layout, remote)
 
@@ -312,15 +329,14 @@ class SyncSwift(BaseSync):
     # -- shunt --------------------------------------------------------------------------
 
     def shunt_object(self, request: ShuntRequest) -> ProviderResponse:
-        return self._shunt(Call(request.method, self._mapping.remote.bucket, request.key,
-                                query=shunting.read_query(request.query),
-                                headers=shunting.read_headers(request.headers)))
+        return self._reads.answer(request)
 
     def shunt_post(self, request: ShuntRequest) -> ProviderResponse:
         container = self._mapping.remote.bucket
         if not request.key:
             return self._shunt(Call('POST', container, headers=shunting.container_post_headers(request.headers)))
-        with self._client.open(Call('HEAD', container, request.key), accept=shunting.ANSWERS) as stored:
+        look = Call('HEAD', container, request.key, headers=shunting.via(request.headers))
+        with self._client.open(look, accept=shunting.ANSWERS) as stored:
             if stored.status >= 300:
                 return ProviderResponse(stored.status, {'content-length': '0'})
         headers = shunting.post_headers(request.headers, stored.headers, self._clock.now())
@@ -329,7 +345,8 @@ class SyncSwift(BaseSync):
     def shunt_delete(self, request: ShuntRequest) -> ProviderResponse:
         if request.key:
             self._large.before_delete(request.key)
-        response = self._shunt(Call('DELETE', self._mapping.remote.bucket, request.key))
+        response = self._shunt(Call('DELETE', self._mapping.remote.bucket, request.key,
+                                    headers=shunting.via(request.headers)))
         if request.key:
             try:
                 self._large.after(request.key)

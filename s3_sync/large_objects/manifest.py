@@ -88,7 +88,12 @@ def stored_manifest(segments: Iterable[Segment]) -> bytes:
 
 def put_manifest(segments: Iterable[Segment]) -> bytes:
     """The body of ``PUT ?multipart-manifest=put`` for these segments, as they are named (see ``without_empty``)."""
-    return json.dumps([_sent(segment) for segment in segments]).encode()
+    return json.dumps(put_entries(segments)).encode()
+
+
+def put_entries(segments: Iterable[Segment]) -> list[dict[str, object]]:
+    """The entries of ``put_manifest``, which ``?multipart-manifest=get&format=raw`` answers."""
+    return [_sent(segment) for segment in segments]
 
 
 # -- reading --------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import hashlib
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from urllib.parse import quote
 
 from s3_sync.base_sync import NO_CONDITION, BaseSync, Capabilities, ProviderResponse, RemoteObject
 from s3_sync.clock import Clock, SystemClock
@@ -26,8 +27,11 @@ from s3_sync.errors import (
 )
 from s3_sync.large_objects.bodies import WholeBody
 from s3_sync.large_objects.etags import Relation, relation_to
-from s3_sync.large_objects.model import LargeSource
-from s3_sync.providers.memory_answers import client_headers, conditional_status, plain_response, single_range
+from s3_sync.large_objects.layouts import layout_of_manifest
+from s3_sync.large_objects.model import LargeSource, Layout
+from s3_sync.providers.client_view import condition_status, forwarded_range, local_headers
+from s3_sync.providers.large_answers import asked_part, manifest_answer, part_of, wants_manifest
+from s3_sync.providers.memory_answers import plain_response, single_range
 from s3_sync.streams import CHUNK_BYTES, Body
 from s3_sync.types import (
     BucketEntry,
@@ -54,6 +58,8 @@ class StoredObject:
     meta: ObjectMeta
     content: str = ''
     """``Layout.etag`` of the large object whose every piece was checked on its way here; '' for any other write."""
+    prefix: str = ''
+    """Of a DLO."""
 
 
 @dataclass
@@ -168,7 +174,8 @@ class MemorySync(BaseSync):
             self._check(key, bucket, condition)
             # The data stays, and so does what tells its content.
             kept = replace(meta, source_etag=meta.source_etag or stored.meta.source_etag)
-            stored.meta = self._kept(key, kept, stored.meta.etag, stored.meta.size)
+            stored.meta = replace(self._kept(key, kept, stored.meta.etag, stored.meta.size),
+                                  large_object=stored.meta.large_object)
         return PutResult(stored.meta.etag)
 
     def delete_object(self, key: str, *, bucket: str | None = None, condition: Condition = NO_CONDITION) -> bool:
@@ -210,8 +217,9 @@ class MemorySync(BaseSync):
         layout = large.layout
         with self.store.lock:
             self._check(meta.name, None, condition)
-            self._store(None, StoredObject(data, self._kept(meta.name, meta, digest, len(data)), layout.etag),
-                        layout.manifest)
+            kept = replace(self._kept(meta.name, meta, digest, len(data)), source_etag=layout.etag,
+                           large_object=None if layout.kind == 'plain' else layout.kind)
+            self._store(None, StoredObject(data, kept, layout.etag, layout.prefix), layout.manifest)
         return PutResult(digest)
 
     def check_large_upload(self, large: LargeSource, meta: ObjectMeta) -> int:
@@ -226,6 +234,15 @@ class MemorySync(BaseSync):
                 return False
             self.store.manifests[place] = wanted
         return True
+
+    def layout_of(self, meta: ObjectMeta, *, as_remote: bool = False) -> Layout | None:
+        if meta.large_object not in ('slo', 'dlo'):
+            return None
+        with self.store.lock:
+            stored = self._objects(None).get(meta.name)
+            manifest = self.store.manifests.get((self.bucket, meta.name), b'')
+        return layout_of_manifest(meta.large_object, manifest, size=meta.size, content=meta.source_etag,
+                                  prefix=stored.prefix if stored else '')
 
     def relation(self, large: LargeSource, remote: ObjectMeta) -> Relation:
         return relation_to(large.layout, remote.etag, source_etag=remote.source_etag, remote_size=remote.size,
@@ -253,20 +270,35 @@ class MemorySync(BaseSync):
                 stored = self._stored(request.key, None)
         except (NotFound, Forbidden) as error:
             return plain_response(error.status or 404)
+        return self._answer(request, stored)
+
+    def _answer(self, request: ShuntRequest, stored: StoredObject) -> ProviderResponse:
         wanted = {k.lower(): v for k, v in request.headers.items()}
-        status = conditional_status(wanted, stored.meta)
-        headers = client_headers(stored.meta)
+        headers = local_headers(stored.meta)
+        if stored.meta.large_object == 'dlo':
+            headers['x-object-manifest'] = quote(stored.prefix)
+        if wants_manifest(request) and stored.meta.large_object:
+            return manifest_answer(request, stored.meta, headers, self.layout_of(stored.meta))
+        layout = self.layout_of(stored.meta) if stored.meta.large_object == 'slo' else None
+        if asked_part(request) is not None and layout is not None:
+            part = part_of(request, layout, headers)
+            if isinstance(part, ProviderResponse):
+                return part
+            wanted['range'] = f'bytes={part.first}-{part.first + part.length - 1}'
+            headers['x-parts-count'] = str(len(layout.segments))
+        status = condition_status(wanted, headers, stored.meta.etag)
         if status != 200:
             return ProviderResponse(status, {**headers, 'content-length': '0'})
         data = stored.data
-        if span := single_range(wanted.get('range', ''), len(data)):
+        asked = wanted if 'x-parts-count' in headers else forwarded_range(request.method, wanted)
+        if span := single_range(asked.get('range', ''), len(data)):
             if span[0] >= span[1]:
                 return ProviderResponse(416, {'content-length': '0', 'content-range': f'bytes */{len(data)}'})
             status = 206
             headers['content-range'] = f'bytes {span[0]}-{span[1] - 1}/{len(data)}'
             data = data[slice(*span)]
         headers['content-length'] = str(len(data))
-        return ProviderResponse(status, headers, iter(()) if request.method == 'HEAD' else _chunks(data))
+        return ProviderResponse(status, headers, iter(()) if request.method == 'HEAD' else _chunks(data), stored.meta)
 
     def shunt_post(self, request: ShuntRequest) -> ProviderResponse:
         try:

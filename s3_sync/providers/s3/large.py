@@ -12,7 +12,10 @@ from urllib.parse import quote
 
 from s3_sync.errors import LimitExceeded, NotFound, Unproven
 from s3_sync.large_objects.bodies import PartReader, WholeBody
+from s3_sync.large_objects.dlo import dlo_prefix
 from s3_sync.large_objects.etags import Relation, multipart_etag, relation_to
+from s3_sync.large_objects.layouts import layout_of_manifest
+from s3_sync.large_objects.manifest import ManifestError
 from s3_sync.large_objects.model import LargeSource, Layout
 from s3_sync.large_objects.parts import Part, PartLimits, Uncuttable, plan_parts, sequences
 from s3_sync.providers.retry import retried
@@ -135,6 +138,23 @@ class LargeObjects:
         return self._pending.sweep(Multipart(self._client), older_than_seconds)
 
     # -- what is there ------------------------------------------------------------------
+
+    def layout_of(self, meta: ObjectMeta) -> Layout | None:
+        """Out of the manifest beside the copy, when that is of just this version."""
+        if meta.large_object not in ('slo', 'dlo'):
+            return None
+        manifest = self.manifests.read(self._manifest(meta.name))
+        told = meta.sysmeta.get(SLO_ETAG_KEY, '')
+        if not manifest or (told and told != _md5(manifest)):
+            return None
+        content = meta.source_etag or meta.sysmeta.get(DLO_ETAG_KEY, '')
+        prefix = ''
+        if meta.large_object == 'dlo':
+            try:
+                prefix = '/'.join(dlo_prefix(meta.sysmeta[DLO_MARK]))
+            except ManifestError:
+                return None
+        return layout_of_manifest(meta.large_object, manifest, size=meta.size, content=content, prefix=prefix)
 
     def relation(self, large: LargeSource, remote: ObjectMeta) -> Relation:
         try:

@@ -23,6 +23,8 @@ from s3_sync.wire.swift_headers import SOURCE_ETAG_KEY
 COPY_ETAG_KEY = '1space-copy-etag'
 """On a manifest: the ETag of the object beside it, as our verified upload was answered."""
 REMEMBERED = 10_000
+MAX_MANIFEST_BYTES = 256 * 1024 * 1024
+"""A DLO may have any number of segments; more than this no process wants to hold."""
 
 
 class Manifests:
@@ -64,6 +66,10 @@ class Manifests:
         else:
             same = self._read(place, len(layout.manifest)) == layout.manifest
         return found if same else None
+
+    def read(self, place: Place) -> bytes:
+        """The body of the manifest there; b'' when there is none."""
+        return self._read(place, MAX_MANIFEST_BYTES)
 
     def remove(self, place: Place) -> None:
         retried(lambda: self._objects.delete(place), clock=self._clock)

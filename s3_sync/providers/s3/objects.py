@@ -23,7 +23,7 @@ from s3_sync.providers.s3.client import COPY_SECONDS, Call, Client
 from s3_sync.providers.s3.limits import CHANGES_NAMES, MAX_COMPONENT_BYTES, has_long_component, may_be_changed
 from s3_sync.providers.s3.signing import quote_path
 from s3_sync.streams import Body, BytesBody
-from s3_sync.types import Condition, ObjectMeta, PutResult
+from s3_sync.types import NO_HEADERS, Condition, ObjectMeta, PutResult
 from s3_sync.wire.s3_headers import is_multipart, meta_from_s3
 
 ARCHIVE_CLASSES = frozenset({'GLACIER', 'DEEP_ARCHIVE', 'GLACIER_DEEP_ARCHIVE'})
@@ -162,9 +162,9 @@ class Objects:
             return  # not ours to ask, or not now
 
     def open(self, method: str, place: Place, *, headers: Mapping[str, str], accept: tuple[int, ...] = (),
-             bounded: bool = True) -> Response:
+             query: Mapping[str, str] = NO_HEADERS, bounded: bool = True) -> Response:
         """GET or HEAD; the body is still to be read or closed."""
-        return self._client.open(Call(method, place.bucket, place.key, headers=headers, bounded=bounded),
+        return self._client.open(Call(method, place.bucket, place.key, query, headers, bounded=bounded),
                                  accept=accept)
 
     def kept_settings(self, current: ObjectMeta) -> dict[str, str]:

@@ -29,6 +29,7 @@ from s3_sync.providers.swift.large_cleanup import Cleanup
 from s3_sync.providers.swift.large_dlo import DloCopy, manifest_header
 from s3_sync.providers.swift.large_proof import prove_dlo, prove_listed, prove_slo
 from s3_sync.providers.swift.large_transfer import NO_CONDITION, Transfer
+from s3_sync.providers.swift.layouts import LISTED_AT_ONCE, Layouts
 from s3_sync.providers.swift.limits import Limits
 from s3_sync.providers.swift.metadata import overtakes, stored_meta
 from s3_sync.providers.swift.places import Place, Places
@@ -44,8 +45,6 @@ ATTEMPTS = 3
 """So often segments that vanish while the manifest is written are sent again at once."""
 NAMES_GROW = 64
 """Bytes by which names at the remote may be longer than at the source."""
-LISTED_AT_ONCE = 10_000
-"""DLOs of fewer segments tell their true size and digest in a HEAD."""
 
 Headers = Callable[[ObjectMeta, Mapping[str, str]], dict[str, str]]
 """Request headers that store a copy's metadata together with own keys."""
@@ -261,6 +260,9 @@ class LargeObjects:
         self._bucket_seen = True
 
     # -- comparing and proving ----------------------------------------------------------------
+
+    def layout_of(self, meta: ObjectMeta, *, as_remote: bool) -> Layout | None:
+        return Layouts(self._store, self._places, as_remote=as_remote).of(meta)
 
     def relation(self, layout: Layout, remote: ObjectMeta) -> Relation:
         if remote.large_object == 'dlo' and layout.kind == 'dlo' and 0 < len(layout.segments) < LISTED_AT_ONCE:

@@ -21,6 +21,8 @@ JOINED = '_segments_joined'
 OTHERS = '_versions'
 """Beside a segment container: what cannot have its own name, because a visible manifest needs another content there."""
 
+_HASHED = re.compile('[0-9a-f]{64}')
+
 
 class Place(NamedTuple):
     """An object at the remote."""
@@ -52,6 +54,39 @@ class Places:
             if source == self._source + end:
                 return self.bucket + end
         return f'{self.bucket}_segments_{hashlib.sha256(source.encode()).hexdigest()[:10]}'
+
+    def source(self, container: str) -> str | None:
+        """The local container whose segments lie in the remote ``container``; None where its name does not tell."""
+        if self.kept_names:
+            name = container.removeprefix(self._prefix)
+            return name if name and container == self._prefix + name else None
+        for source in (*(self._source + end for end in USUAL), self._source):
+            if self.container(source) == container:
+                return source
+        return None
+
+    def source_of(self, place: Place) -> Place | None:
+        """The local container and name of a segment at ``place``; None where its name there does not tell."""
+        container, name = place
+        if not self.kept_names and container.endswith(OTHERS):
+            # Beside its own place, below the content that it has. A name too long for that was hashed.
+            container, name = container.removesuffix(OTHERS), name.partition('/')[2]
+            if not name or _HASHED.fullmatch(name):
+                return None
+        source = self.source(container)
+        return None if source is None else Place(source, name)
+
+    def source_of_prefix(self, base: Place, key: str) -> Place | None:
+        """Local container and prefix of the segments of the DLO ``key``, whose copies lie below ``base``."""
+        container, prefix = base
+        if not self.kept_names and container.endswith(OTHERS):
+            container = container.removesuffix(OTHERS)
+            start = f'{self.owner(key)}/'
+            if not prefix.startswith(start):
+                return None
+            prefix = prefix.removeprefix(start)
+        source = self.source(container)
+        return None if source is None else Place(source, prefix)
 
     def copies_of(self, source: str) -> str | None:
         """The remote container with this mapping's copies of the local container ``source``; None: it has none."""

@@ -134,7 +134,7 @@ def test_an_answer_with_another_etag_is_a_checksum_mismatch(make: Make) -> None:
 def test_conditions_that_swift_does_not_know_are_refused_not_ignored(make: Make) -> None:
     provider, server = make()
     seen = Condition(if_match='0' * 32)
-    for write in (lambda: upload(provider, 'o', condition=seen), lambda: provider.delete_object('o', condition=seen),
+    for write in (lambda: upload(provider, 'o', condition=seen), lambda: provider.delete_object('o', condition=ABSENT),
                   lambda: provider.post_object('o', remote(), condition=seen)):
         with pytest.raises(Unsupported):
             write()
