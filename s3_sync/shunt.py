@@ -32,11 +32,11 @@ from s3_sync.shunting.call import Call, Place, StartResponse, parse_path
 from s3_sync.shunting.local import App, LocalSwift
 from s3_sync.shunting.markers import Markers
 from s3_sync.shunting.metrics import ProxyMetrics
+from s3_sync.shunting.options import Options
 from s3_sync.shunting.placement import SEGMENTS, SHUNT, check_placement
 from s3_sync.shunting.reading import ObjectReader
 from s3_sync.shunting.state import Setup, ShuntState, shared_state
 
-DEFAULT_CONF_FILE = '/etc/swift-s3-sync/sync.json'
 SEGMENT_SOURCES = ('SLO', 'DLO')
 
 Handler = Callable[[Call], Iterable[bytes]]
@@ -128,4 +128,4 @@ def segments_filter_factory(global_conf: Mapping[str, str], **local_conf: str) -
 
 def _state(conf: Mapping[str, str]) -> ShuntState:
     logger = get_logger(conf, log_route='cloud-shunt')
-    return shared_state(conf.get('conf_file', DEFAULT_CONF_FILE), metrics=ProxyMetrics(logger), logger=logger)
+    return shared_state(Options.parse(conf), metrics=ProxyMetrics(logger), logger=logger)

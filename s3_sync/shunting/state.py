@@ -9,16 +9,18 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from typing import TypeVar
 
 from eventlet import tpool
 
 from s3_sync.clock import Clock
 from s3_sync.concurrency import spawn
-from s3_sync.config import Settings, Watcher
+from s3_sync.config import Mapping, Migration, Settings, Watcher
 from s3_sync.metrics import Metrics
 from s3_sync.shunting.authorization import Env
 from s3_sync.shunting.call import is_bypassed
 from s3_sync.shunting.clock import GreenClock
+from s3_sync.shunting.options import Options
 from s3_sync.shunting.remotes import Remotes
 from s3_sync.shunting.targets import Table
 
@@ -26,15 +28,18 @@ RELOAD_SECONDS = 5.0
 OLD_SETUP_SECONDS = 60.0
 """How long the connections of a replaced configuration stay open for requests that still use it."""
 
+P = TypeVar('P', Mapping, Migration)
+
 _states: dict[str, ShuntState] = {}
 
 
 class Setup:
     """One configuration and everything that was made from it."""
 
-    def __init__(self, settings: Settings, *, clock: Clock, metrics: Metrics, logger: logging.Logger) -> None:
+    def __init__(self, settings: Settings, options: Options, *, clock: Clock, metrics: Metrics,
+                 logger: logging.Logger) -> None:
         self.settings = settings
-        self.table = Table.of(settings)
+        self.table = Table(_defaulted(settings.containers, options), _defaulted(settings.migrations, options))
         self.remotes = Remotes(settings, clock=clock, metrics=metrics, logger=logger)
         self.bypass_key = settings.bypass_key.reveal() if settings.bypass_key else ''
 
@@ -48,12 +53,13 @@ class Setup:
 class ShuntState:
     """``ConfigError`` when the file cannot be used: the proxy does not start with it."""
 
-    def __init__(self, conf_file: str, *, metrics: Metrics, logger: logging.Logger,
+    def __init__(self, options: Options, *, metrics: Metrics, logger: logging.Logger,
                  clock: Clock | None = None) -> None:
+        self.options = options
         self.clock = clock or GreenClock()
         self.metrics = metrics
         self.logger = logger
-        self._watcher = Watcher(conf_file, self.clock)
+        self._watcher = Watcher(options.conf_file, self.clock)
         self.setup = self._made(self._watcher.settings)
         self._watched_in = 0
         self._installed: list[Callable[[Setup], None]] = []
@@ -98,12 +104,20 @@ class ShuntState:
     def _made(self, settings: Settings) -> Setup:
         for warning in settings.warnings:
             self.logger.warning('%s: %s', settings.path, warning)
-        return Setup(settings, clock=self.clock, metrics=self.metrics, logger=self.logger)
+        return Setup(settings, self.options, clock=self.clock, metrics=self.metrics, logger=self.logger)
 
 
-def shared_state(conf_file: str, *, metrics: Metrics, logger: logging.Logger) -> ShuntState:
+def shared_state(options: Options, *, metrics: Metrics, logger: logging.Logger) -> ShuntState:
     """The state of this file in this process; made when first asked for. ConfigError."""
-    path = os.path.abspath(conf_file)
+    path = os.path.abspath(options.conf_file)
     if path not in _states:
-        _states[path] = ShuntState(path, metrics=metrics, logger=logger)
+        _states[path] = ShuntState(options, metrics=metrics, logger=logger)
     return _states[path]
+
+
+def _defaulted(entries: tuple[P, ...], options: Options) -> list[P]:
+    """The entries, with this proxy's ``on_remote_error`` where they do not say it themselves."""
+    if options.on_remote_error is None:
+        return list(entries)
+    return [entry if 'on_remote_error' in entry.model_fields_set
+            else entry.model_copy(update={'on_remote_error': options.on_remote_error}) for entry in entries]

@@ -10,7 +10,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from s3_sync.config import Mapping, Migration, Settings
+from s3_sync.config import Mapping, Migration
 
 RESERVED = '\0'
 """First character of names that are Swift's own; no mapping covers them."""
@@ -95,10 +95,6 @@ class Table:
                     migration_target(profile, profile.container, profile.remote.bucket))
         self.accounts = frozenset(account for account, _ in self._single) | self._wild.keys()
         """Accounts with anything merged in them."""
-
-    @classmethod
-    def of(cls, settings: Settings) -> Table:
-        return cls(settings.containers, settings.migrations)
 
     def lookup(self, account: str, container: str) -> Merged | None:
         key = (account, container)
