@@ -9,6 +9,7 @@ from s3_sync.errors import ConfigError, Problem
 from s3_sync.wire.units import parse_size
 
 DEFAULT_CONF_FILE = '/etc/swift-s3-sync/sync.json'
+RESTORE_CONCURRENCY = 4
 OnRemoteError = Literal['fail', 'partial']
 
 
@@ -21,7 +22,7 @@ class Options:
     """For mappings that do not say it themselves; None: their default, ``fail``."""
     max_restore_size: int | None = None
     """Bytes; larger objects stay at the remote and are read from there. None: no limit."""
-    restore_concurrency: int = 4
+    restore_concurrency: int = RESTORE_CONCURRENCY
     """Objects that this process brings back at once."""
 
     @classmethod
@@ -38,7 +39,7 @@ class Options:
         if problems:
             raise ConfigError(conf.get('__file__', 'filter:cloud-shunt'), problems)
         return cls(conf.get('conf_file') or DEFAULT_CONF_FILE, cast('OnRemoteError | None', on_remote_error), size,
-                   cls.restore_concurrency if concurrency is None else concurrency)
+                   RESTORE_CONCURRENCY if concurrency is None else concurrency)
 
 
 def _number(conf: Mapping[str, str], key: str, problems: list[Problem]) -> int | None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from eventlet import tpool
 
 from s3_sync.clock import Clock
-from s3_sync.concurrency import spawn
+from s3_sync.concurrency import GreenThread, spawn
 from s3_sync.config import Mapping, Migration, Settings, Watcher
 from s3_sync.metrics import Metrics
 from s3_sync.shunting.authorization import Env
@@ -62,6 +62,7 @@ class ShuntState:
         self._watcher = Watcher(options.conf_file, self.clock)
         self.setup = self._made(self._watcher.settings)
         self._watched_in = 0
+        self._thread: GreenThread | None = None
         self._installed: list[Callable[[Setup], None]] = []
 
     def on_setup(self, call: Callable[[Setup], None]) -> None:
@@ -75,7 +76,13 @@ class ShuntState:
         the proxy forks its workers, so the first request of each starts it."""
         if self._watched_in != os.getpid():
             self._watched_in = os.getpid()
-            spawn(self._look_after)
+            self._thread = spawn(self._look_after)
+
+    def close(self) -> None:
+        """Stop looking after the file, and close the remotes' connections."""
+        if self._thread is not None:
+            self._thread.kill()
+        self.setup.remotes.close()
 
     def _look_after(self) -> None:
         for call in self._installed:
