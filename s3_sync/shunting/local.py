@@ -105,6 +105,7 @@ class LocalSwift:
         """
         new = make_pre_authed_env(env, method=method, path=wsgi_path(account, container, name), agent=AGENT,
                                   query_string=query_string(query), swift_source=SOURCE)
+        new['swift_owner'] = True  # containers' ACLs and keys are told and taken
         sent = {**headers, **RESERVED_NAMES} if reserved else headers
         for key, value in sent.items():
             new[header_to_environ_key(str_to_wsgi(key))] = str_to_wsgi(value)

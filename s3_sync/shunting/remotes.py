@@ -22,6 +22,7 @@ from s3_sync.metrics import Metrics
 from s3_sync.provider_factory import ProviderCache, limit_key
 from s3_sync.providers.retry import RetryPolicy
 from s3_sync.shunting.targets import Target
+from s3_sync.shunting.turns import Turns
 from s3_sync.types import NO_HEADERS, ObjectMeta, ShuntRequest
 
 T = TypeVar('T')
@@ -202,7 +203,7 @@ class Remotes:
     def __init__(self, settings: Settings, *, clock: Clock, metrics: Metrics, logger: logging.Logger) -> None:
         self.cluster_id = settings.cluster_id or cluster_id(settings)
         self._clock = clock
-        self._logger = logger
+        self.logger = logger
         self._providers = ProviderCache(
             clock=clock, metrics=metrics, max_connections=MAX_CONNECTIONS, via=self.cluster_id, retry=RETRIES,
             connection_wait=CONNECTION_WAIT_SECONDS)
@@ -210,6 +211,8 @@ class Remotes:
         self._places: dict[str, Semaphore] = {}
         self._buckets: dict[str, tuple[float, frozenset[str]]] = {}
         self.missing = Missing(clock)
+        self.turns = Turns()
+        """For what must be done once, however many ask for it."""
 
     def of(self, target: Target) -> Remote:
         mapping = target.mapping
