@@ -65,7 +65,8 @@ def until(condition: Callable[[], bool]) -> None:
     pytest.fail('it never came')
 
 
-def test_a_file_that_cannot_be_used_keeps_the_proxy_from_starting(make: Make, write: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_used_keeps_the_proxy_from_starting(
+        make: Make, write: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match='cannot be read'):
         make(tmp_path / 'missing.json')
     with pytest.raises(ConfigError, match='workers'):
