@@ -265,7 +265,7 @@ class MemorySync(BaseSync):
     def shunt_object(self, request: ShuntRequest) -> ProviderResponse:
         try:
             if not request.key:
-                return ProviderResponse(204, self.head_bucket())
+                return plain_response(405)
             with self.store.lock:
                 stored = self._stored(request.key, None)
         except (NotFound, Forbidden) as error:

@@ -6,16 +6,19 @@ the local side is a ``MemoryLargeSource``, which knows what was read of it.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
-from s3_sync.base_sync import NO_CONDITION, BaseSync
+from s3_sync.base_sync import NO_CONDITION, BaseSync, ProviderResponse
 from s3_sync.engine.archive import large_meta
 from s3_sync.errors import NotFound, PreconditionFailed, SegmentChanged, SourceUnavailable, Unproven
+from s3_sync.large_objects.manifest import parse_manifest
 from s3_sync.streams import BytesBody
-from s3_sync.types import ABSENT, Condition, ObjectMeta, PutResult
+from s3_sync.types import ABSENT, NO_HEADERS, Condition, ObjectMeta, PutResult, ShuntRequest
 from test.fakes.large_source import MemoryLargeSource, Name, inline, md5, segment, sub_slo
 from test.unit.contract.provider_contract import (
     DATA_TIME,
@@ -120,6 +123,17 @@ def send(provider: BaseSync, large: MemoryLargeSource, name: str = 'o', conditio
     return provider.upload_large_object(large, meta_of(large, name, **changes), condition=condition)
 
 
+def asked(provider: BaseSync, method: str, name: str, query: Mapping[str, str] = NO_HEADERS,
+          **headers: str) -> tuple[ProviderResponse, bytes]:
+    """A client's request, its answer and all of its body."""
+    answer = provider.shunt_object(ShuntRequest(
+        method, name, {k.replace('_', '-'): v for k, v in headers.items()}, query))
+    try:
+        return answer, b''.join(answer.body)
+    finally:
+        answer.close()
+
+
 class LargeObjectContract:
     """A subclass has the fixture ``build`` of ``ProviderContract``."""
 
@@ -151,6 +165,107 @@ class LargeObjectContract:
         large = slo(self.segment_bytes)
         yield large
         assert large.reading == 0, 'a segment was left open'
+
+    # -- for the shunt ----------------------------------------------------------------------
+
+    containers_told: frozenset[str] | None = None
+    """Source containers whose names the copy tells; None: all."""
+
+    def tells(self, large: MemoryLargeSource) -> bool:
+        containers = {segment.container for segment in large.layout.objects()}
+        return self.containers_told is None or containers <= self.containers_told
+
+    def test_a_copy_tells_what_its_source_consists_of(self, provider: BaseSync, large: MemoryLargeSource) -> None:
+        send(provider, large)
+        for meta in (provider.head_object('o'), provider.get_object('o', byte_range=(5, 9)).meta,
+                     asked(provider, 'GET', 'o')[0].meta):
+            assert meta is not None
+            found = provider.layout_of(meta)
+            if large.layout.kind == 'plain' or not self.tells(large):
+                assert found is None
+                continue
+            assert found is not None
+            wanted = large.layout
+            assert (found.kind, found.etag, found.size, found.prefix) == (
+                wanted.kind, wanted.etag, wanted.size, wanted.prefix)
+            assert [replace(s, children=None) for s in found.segments] == [
+                replace(s, children=None) for s in wanted.segments]
+            assert found.manifest == wanted.manifest
+            assert found.pieces == ()
+
+    def test_a_layout_is_never_that_of_another_version(self, provider: BaseSync, film: MemoryLargeSource) -> None:
+        send(provider, film)
+        old = provider.head_object('o')
+        send(provider, slo(self.segment_bytes, 4, seed=50))
+        assert provider.layout_of(old) is None
+        upload(provider, 'o', b'plain')
+        assert provider.layout_of(old) is None
+        assert provider.layout_of(provider.head_object('o')) is None
+
+    def test_a_client_sees_a_large_object_as_swift_shows_it(self, provider: BaseSync, large: MemoryLargeSource) -> None:
+        send(provider, large, user_metadata={'color': 'blue'})
+        layout = large.layout
+        for method in ('GET', 'HEAD'):
+            answer, data = asked(provider, method, 'o')
+            headers = answer.headers
+            assert (answer.status, data) == (200, large.data if method == 'GET' else b'')
+            assert headers['content-length'] == str(layout.size)
+            assert headers['etag'] == (layout.etag if layout.kind == 'plain' else f'"{layout.etag}"')
+            assert headers.get('x-static-large-object') == ('True' if layout.kind == 'slo' else None)
+            if layout.kind == 'dlo':
+                assert unquote(headers['x-object-manifest']) == layout.prefix
+            assert headers['x-object-meta-color'] == 'blue'
+            assert headers['x-timestamp'] == DATA_TIME.normal
+            assert not [name for name in headers if '1space' in name or 'swift-s' in name or 'x-amz' in name]
+            assert {name for name in headers if 'sysmeta' in name} <= {'x-object-sysmeta-s3api-etag'}
+        assert asked(provider, 'GET', 'o', If_None_Match=f'"{layout.etag}"')[0].status == 304
+        answer, data = asked(provider, 'GET', 'o', Range='bytes=5-14')
+        assert (answer.status, data) == (206, large.data[5:15])
+        assert answer.meta is not None and answer.meta.size == layout.size
+
+    def test_a_client_gets_the_manifest_in_both_forms(self, provider: BaseSync, large: MemoryLargeSource) -> None:
+        if large.layout.kind == 'plain' or not self.tells(large):
+            return
+        send(provider, large, content_type='video/X-Test')
+        query = {'multipart-manifest': 'get'}
+        answer, data = asked(provider, 'GET', 'o', query)
+        assert answer.status == 200
+        assert answer.headers['etag'] == md5(data)
+        assert answer.headers['content-length'] == str(len(data))
+        head, nothing = asked(provider, 'HEAD', 'o', query)
+        assert (head.headers, nothing) == (answer.headers, b'')
+        if large.layout.kind == 'dlo':
+            assert data == b''
+            assert unquote(answer.headers['x-object-manifest']) == large.layout.prefix
+            return
+        assert data == large.layout.manifest
+        assert answer.headers['content-type'] == 'application/json; charset=utf-8'
+        assert answer.headers['x-static-large-object'] == 'True'
+        answer, data = asked(provider, 'GET', 'o', {**query, 'format': 'raw'})
+        assert [replace(s, sub_slo=False) for s in parse_manifest(data)] == [
+            replace(s, sub_slo=False, children=None) for s in large.layout.segments]
+        assert answer.headers['etag'] == md5(data)
+        assert answer.headers['content-type'] == 'video/X-Test', 'so that a COPY of the manifest keeps it'
+
+    @pytest.mark.parametrize('key', ['part-number', 'partNumber'])
+    def test_a_client_gets_the_parts_of_an_slo(self, provider: BaseSync, key: str) -> None:
+        large = LAYOUTS['several'](self.segment_bytes)
+        send(provider, large)
+        at = 0
+        for number, entry in enumerate(large.layout.segments, 1):
+            for method in ('GET', 'HEAD'):
+                answer, data = asked(provider, method, 'o', {key: str(number)})
+                assert answer.status == 206
+                assert data == (large.data[at:at + entry.length] if method == 'GET' else b'')
+                assert answer.headers['content-range'] == f'bytes {at}-{at + entry.length - 1}/{large.layout.size}'
+                assert answer.headers['content-length'] == str(entry.length)
+                assert answer.headers['x-parts-count'] == '3'
+                assert answer.meta is not None and answer.meta.size == large.layout.size
+            at += entry.length
+        assert asked(provider, 'GET', 'o', {key: '4'})[0].status == 416
+        assert asked(provider, 'GET', 'o', {key: '0'})[0].status == 400
+        assert asked(provider, 'GET', 'o', {key: 'x'})[0].status == 400
+        assert asked(provider, 'GET', 'o', {key: '1'}, Range='bytes=0-1')[0].status == 400
 
     # -- copies -----------------------------------------------------------------------------
 
