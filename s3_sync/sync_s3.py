@@ -16,6 +16,7 @@ from s3_sync.large_objects.etags import Relation
 from s3_sync.large_objects.model import LargeSource, Layout
 from s3_sync.large_objects.parts import LIMITS, PartLimits
 from s3_sync.metrics import Metrics
+from s3_sync.providers.client_view import answered_span
 from s3_sync.providers.s3 import settings
 from s3_sync.providers.s3.batch import Deleter
 from s3_sync.providers.s3.client import Client
@@ -23,7 +24,7 @@ from s3_sync.providers.s3.large import LargeObjects
 from s3_sync.providers.s3.lifecycle import Lifecycle
 from s3_sync.providers.s3.limits import check_limits
 from s3_sync.providers.s3.listing import Listing
-from s3_sync.providers.s3.objects import DEFAULT_TYPE, Objects, Place, condition_headers, require, whole_size
+from s3_sync.providers.s3.objects import DEFAULT_TYPE, Objects, Place, condition_headers, require
 from s3_sync.providers.s3.probe import probe_conditional_put
 from s3_sync.providers.s3.shunt import ShuntDoor
 from s3_sync.providers.s3.side_objects import DAMAGED_KEY, SideObjects
@@ -124,8 +125,8 @@ class SyncS3(BaseSync):
             headers['range'] = f'bytes={first}-{"" if last is None else last}'
         response = self._objects.open('GET', self._place(key, bucket), headers=headers)
         try:
-            meta = self._sides.restored(self._side(key, bucket), meta_from_s3(
-                key, response.headers, size=whole_size(response.headers)))
+            span = answered_span(response.status, response.headers, f'GET {key!r}')
+            meta = self._sides.restored(self._side(key, bucket), meta_from_s3(key, response.headers, size=span.size))
         except BaseException:
             response.close()
             raise

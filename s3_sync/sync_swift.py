@@ -22,6 +22,7 @@ from s3_sync.errors import (
 from s3_sync.large_objects.etags import Relation
 from s3_sync.large_objects.model import LargeSource, Layout
 from s3_sync.metrics import Metrics
+from s3_sync.providers.client_view import answered_span
 from s3_sync.providers.http import Response
 from s3_sync.providers.swift import expiry, listings, shunting
 from s3_sync.providers.swift.client import Call, SwiftClient, condition_headers, new_client
@@ -145,12 +146,15 @@ class SyncSwift(BaseSync):
         if byte_range is not None:
             first, last = byte_range
             headers['range'] = f'bytes={first}-{"" if last is None else last}'
-        response = self._client.open(Call('GET', self._name(bucket), key, headers=headers))
-        meta = stored_meta(key, response.headers)
-        content_range = response.headers.get('content-range', '')
-        if response.status == 206 and content_range.rpartition('/')[2].isdigit():
-            meta = replace(meta, size=int(content_range.rpartition('/')[2]))
-        return RemoteObject(meta, response, response.status, content_range)
+        call = Call('GET', self._name(bucket), key, headers=headers)
+        response = self._client.open(call)
+        try:
+            span = answered_span(response.status, response.headers, call.what)
+            meta = replace(stored_meta(key, response.headers), size=span.size)
+        except BaseException:
+            response.close()
+            raise
+        return RemoteObject(meta, response, response.status, response.headers.get('content-range', ''))
 
     def put_object(self, key: str, body: Body, meta: ObjectMeta, *, bucket: str | None = None,
                    condition: Condition = NO_CONDITION) -> PutResult:

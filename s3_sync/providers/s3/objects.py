@@ -250,11 +250,5 @@ def is_keyed(headers: Mapping[str, str]) -> bool:
     return headers.get(KMS_HEADER, '').startswith('aws:kms')
 
 
-def whole_size(headers: Mapping[str, str]) -> int:
-    """Size of the whole object from the headers of a GET, ranged or not."""
-    total = headers.get('content-range', '').rpartition('/')[2]
-    return int(total) if total.isdigit() else int(headers.get('content-length') or 0)
-
-
 def _etag(value: str) -> str:
     return value if value == '*' or value.startswith('"') else f'"{value}"'

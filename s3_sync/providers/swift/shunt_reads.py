@@ -95,7 +95,7 @@ class Reads:
     def _headers(self, meta: StoredMeta, told: Mapping[str, str]) -> dict[str, str]:
         shown = replace(meta, large_object=None) if _was_plain(meta) else meta
         headers = local_headers(shown)
-        if meta.data_time is None:  # its times are the remote's, to the last digit
+        if meta.data_time is None and 'last-modified' in headers:  # its times are the remote's, to the last digit
             headers.update({k: told[k] for k in ('x-timestamp', 'last-modified') if k in told})
         if shown.large_object:
             headers.update({k: told[k] for k in _KEPT if k in told})
