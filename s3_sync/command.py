@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_mappings(plan)
 
     _add_audit(commands)
+    _add_tombstones(commands)
 
     demo = _add(commands, 'try', 'demo', 'start a real Swift and a real S3 store on this machine and show it working',
                 config=False)
@@ -87,6 +88,23 @@ def _add_failures(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         command.add_argument('what', nargs='*', metavar='MAPPING|PATH',
                              help='name or generation id of a mapping, or account/container[/object] as listed; '
                                   'none: all')
+
+
+def _add_tombstones(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    tombstones = commands.add_parser('tombstones', help='list or purge what merged namespaces remember of deletions',
+                                     epilog=EPILOG)
+    actions = tombstones.add_subparsers(required=True, metavar='ACTION')
+    for action, text in (('list', 'deleted objects that the remote may still have, and what is to become of that'),
+                         ('purge', 'forget deletions: what the remote still has shows again')):
+        command = _add(actions, action, 'tombstones', text, green=True)
+        command.set_defaults(action=action)
+        command.add_argument('--older-than', type=_seconds, default=0.0, metavar='SECONDS',
+                             help='only what was deleted so long ago')
+        if action == 'purge':
+            command.add_argument('--dry-run', action='store_true', help='only count')
+        command.add_argument('what', nargs='*', metavar='MAPPING|PATH',
+                             help='name or generation id of a mapping, name of a migration, or '
+                                  'account/container[/object] as listed; none: all accounts of the configuration')
 
 
 def _add_audit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

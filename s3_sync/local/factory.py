@@ -14,6 +14,7 @@ from s3_sync.local.direct import DirectSource
 from s3_sync.local.disk import DeviceRunner, DiskSource
 from s3_sync.local.placement import Placement
 from s3_sync.local.proxy import ProxySource
+from s3_sync.local.proxy_client import ProxyClient
 from s3_sync.local.remove import LocalRemover
 from s3_sync.local.replicas import Replicas
 from s3_sync.metrics import Metrics
@@ -45,6 +46,12 @@ def make_remover(settings: Settings, source: ChainSource, *, clock: Clock | None
     placement = Placement(settings.swift_dir, settings.swift_bind_ip)
     return LocalRemover(Replicas(placement, settings.swift_dir, clock=clock, logger=logger), source.proxy_client,
                         reclaim_age=settings.reclaim_age, clock=clock, logger=logger)
+
+
+def make_proxy_client(settings: Settings, *, clock: Clock | None = None,
+                      logger: logging.Logger | None = None) -> ProxyClient:
+    """The proxy application alone. Call after ``load_swift_dir``."""
+    return ProxyClient(lambda: _internal_client(settings), clock=clock, logger=logger)
 
 
 def _internal_client(settings: Settings) -> Any:

@@ -63,6 +63,13 @@ class Stall:
 
 
 @dataclass(frozen=True)
+class HoldAnswer:
+    """The server does what was asked; its answer comes so much later."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Corrupt:
     """Flip every bit of one byte of the response's body."""
 
@@ -76,7 +83,7 @@ class Truncate:
     after: int = 0
 
 
-Fault = Answer | ResetRequest | ResetResponse | LoseAnswer | Stall | Corrupt | Truncate
+Fault = Answer | ResetRequest | ResetResponse | LoseAnswer | HoldAnswer | Stall | Corrupt | Truncate
 
 
 def throttled(status: int = 503, retry_after: float | None = None) -> Answer:
@@ -333,7 +340,7 @@ class _Connection:
         answer = self._response_head(answers)
         while answer.status == 100:
             answer = self._response_head(answers)
-        if isinstance(fault, LoseAnswer):
+        if isinstance(fault, LoseAnswer) or (isinstance(fault, HoldAnswer) and not self._proxy.wait(fault.seconds)):
             raise _Broken
         if isinstance(fault, ResetResponse) and fault.after == 0:
             self._reset()

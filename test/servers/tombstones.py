@@ -10,7 +10,7 @@ from swift.common.utils import Timestamp
 from s3_sync.local.markers import Marker, MarkerStore
 from s3_sync.local.proxy_client import ProxyClient
 from s3_sync.trial.swift_cluster import SwiftCluster
-from s3_sync.wire.tombstones import Policies, Policy, container_headers, put_headers, tombstone_container
+from s3_sync.wire.tombstones import Policies, Policy, container_headers, tombstone_container
 from test.servers.insider import inside
 
 
