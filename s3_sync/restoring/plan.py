@@ -331,6 +331,8 @@ class _Planner:
             return Proof(meta.size, md5=meta.content_md5)
         if meta.large_object == 'multipart' and meta.source_etag:
             return Proof(meta.size, md5=meta.source_etag)
+        if meta.large_object is not None and meta.etag_is_md5 and meta.etag and not is_multipart(meta.etag):
+            return Proof(meta.size, md5=meta.etag)  # a store that took all bytes in one PUT
         if meta.large_object is not None and is_multipart(meta.etag):
             return parts_proof(meta.size, meta.etag, part_bytes)
         return Proof(meta.size)

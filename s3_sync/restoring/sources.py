@@ -123,11 +123,8 @@ class CheckedBody:
         """Hex, of the whole body once it was read."""
         self.error: BaseException | None = None
         """Why it broke off."""
-
-    @property
-    def touched(self) -> bool:
-        """Whether anybody began to read."""
-        return self._chunks is not None
+        self.touched = False
+        """Whether anybody asked for a chunk."""
 
     def __iter__(self) -> Iterator[bytes]:
         if self._chunks is None:
@@ -140,6 +137,7 @@ class CheckedBody:
             pass
 
     def _run(self) -> Generator[bytes, None, None]:
+        self.touched = True
         digest, held, seen = hashlib.md5(usedforsecurity=False), b'', 0
         chunks = self._source.read(self._first, self._length)
         while True:

@@ -21,7 +21,7 @@ from s3_sync.restoring.plan import RestorePlan, SegmentWrite, beating
 from s3_sync.restoring.proof import Mismatch, Witness
 from s3_sync.restoring.sources import BrokenBody, CheckedBody, Source
 from s3_sync.restoring.verdict import Local, look_at, reusable, verdict_of
-from s3_sync.timestamps import RowTimes
+from s3_sync.timestamps import RowTimes, is_ours
 
 TRIES = 3
 """Of one PUT that tombstones of ours refuse."""
@@ -109,12 +109,12 @@ class Writer:
             self._logger.exception('restore of %s/%s', plan.container, plan.name)
             outcome = Outcome('failed', 'error', repr(error))
         except BaseException:  # the green thread is killed: what it wrote stays for nobody
-            self._undo(attempt)
+            self._undo(plan, attempt)
             raise
         finally:
             self._close(source)
         if outcome.kind not in ('restored', 'already'):
-            self._undo(attempt)
+            self._undo(plan, attempt)
         return outcome
 
     # -- steps ---------------------------------------------------------------------------
@@ -263,20 +263,38 @@ class Writer:
             assert body.error is not None
             raise _Stop(_body_failure(body.error)) from error
 
-    def _undo(self, attempt: _Attempt) -> None:
-        """Remove what this attempt wrote, unless somebody wrote it again; a manifest that may be there first."""
-        for put in reversed(attempt.written):
-            after = Timestamp(put.stamp.normal, offset=put.stamp.offset + 1)
-            try:
-                status: object = self._local.delete(put.container, put.name, {'x-timestamp': after.internal})
-            except (Exception, Timeout) as error:
-                status = error
-            if not isinstance(status, int) or (status // 100 != 2 and status not in (404, 409)):
-                # And what it may refer to: a segment too many harms nobody.
-                self._logger.warning('left behind by a restore that failed: /%s/%s: %r', put.container, put.name,
-                                     status)
-                break
-        attempt.written.clear()
+    def _undo(self, plan: RestorePlan, attempt: _Attempt) -> None:
+        """Remove what this attempt wrote, unless somebody wrote it again or may need it."""
+        written, attempt.written = attempt.written[::-1], []
+        try:
+            if written and (written[0].container, written[0].name) == (plan.container, plan.name):
+                self._take_back(written.pop(0))  # a manifest that may be there, before its segments
+            if written and not self._needed(plan):
+                for put in written:
+                    self._take_back(put)
+                local = self._look(plan.container, plan.name)
+                if local.live and is_ours(local.times.newest):
+                    # Another restore was done in between, with segments that were just ours: the remote has it all.
+                    self._take_back(_Put(plan.container, plan.name, local.times.newest))
+        except _Stop as stop:
+            # And so does what it may refer to: a segment too many harms nobody.
+            self._logger.warning('left behind by a restore of /%s/%s that failed: %s', plan.container, plan.name,
+                                 stop.outcome.detail)
+
+    def _needed(self, plan: RestorePlan) -> bool:
+        """Whether what is there by now may consist of the segments that this attempt wrote."""
+        local = self._look(plan.container, plan.name)
+        return local.live and (is_ours(local.times.data) or not plan.sequential)
+
+    def _take_back(self, put: _Put) -> None:
+        """Delete what was written at this time, and nothing that is later. _Stop when that cannot be done."""
+        after = Timestamp(put.stamp.normal, offset=put.stamp.offset + 1)
+        try:
+            status: object = self._local.delete(put.container, put.name, {'x-timestamp': after.internal})
+        except (Exception, Timeout) as error:
+            status = error
+        if not isinstance(status, int) or (status // 100 != 2 and status not in (404, 409)):
+            raise _Stop(Outcome('failed', 'left', f'DELETE /{put.container}/{put.name}: {status!r}'))
 
     def _close(self, source: Source) -> None:
         try:
