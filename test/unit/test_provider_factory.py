@@ -14,6 +14,7 @@ from s3_sync.metric_defs import REQUESTS
 from s3_sync.metrics import Registry
 from s3_sync.provider_factory import ProviderCache, create_provider, limit_key
 from s3_sync.providers.limit import LimitSync, SharedLimiter
+from s3_sync.providers.retry import RetryPolicy
 from s3_sync.providers.wrapper import Wrapper
 from s3_sync.sync_s3 import SyncS3
 from s3_sync.sync_swift import SyncSwift
@@ -117,3 +118,47 @@ def test_a_remote_that_stays_overloaded_is_given_up_with_its_own_error() -> None
         assert caught.value.retry_after == 3600
         assert len(server.seen) == 1
         provider.close()
+
+
+def test_requests_of_a_cache_tell_the_cluster_they_come_from() -> None:
+    with ScriptedSwift(lambda seen: Reply(204)) as server:
+        cache = ProviderCache(clock=FakeClock(), metrics=Registry(), via='here')
+        cache.get(mapping(server.url + '/auth/v1.0')).head_bucket()
+        own = create_provider(mapping(server.url + '/auth/v1.0'), clock=FakeClock(), via='here')
+        own.head_bucket()
+        own.close()
+        cache.close()
+        assert [seen.headers['x-1space-via'] for seen in server.seen] == ['here', 'here']
+
+
+def test_who_has_a_client_waiting_may_try_less_often() -> None:
+    with ScriptedSwift(lambda seen: Reply(503)) as server:
+        cache = ProviderCache(clock=FakeClock(), metrics=Registry(), retry=RetryPolicy(attempts=1))
+        with pytest.raises(Throttled):
+            cache.get(mapping(server.url + '/auth/v1.0')).head_bucket()
+        assert len(server.seen) == 1
+        own = create_provider(mapping(server.url + '/auth/v1.0'), clock=FakeClock(), retry=RetryPolicy(attempts=2))
+        with pytest.raises(Throttled):
+            own.head_bucket()
+        assert len(server.seen) == 3
+        own.close()
+        cache.close()
+
+
+@pytest.mark.parametrize('protocol', ['swift', 's3'])
+def test_who_has_a_client_waiting_may_wait_shorter_for_a_connection(protocol: str) -> None:
+    def answer(seen: Any) -> Reply:
+        return Reply(200, {'ETag': 'e' * 32}, b'data')
+    with ScriptedSwift(answer) as server:
+        settings = mapping(server.url + ('/auth/v1.0' if protocol == 'swift' else ''), protocol)
+        server.valid_token = None  # type: ignore[assignment]  # S3 sends none
+        cache = ProviderCache(clock=FakeClock(), metrics=Registry(), max_connections=1, connection_wait=0.05,
+                              retry=RetryPolicy(attempts=1))
+        provider = cache.get(settings)
+        held = provider.get_object('o')
+        with pytest.raises(Throttled) as caught:
+            provider.get_object('o')
+        assert caught.value.reason == 'busy'
+        held.close()
+        provider.get_object('o').close()
+        cache.close()
