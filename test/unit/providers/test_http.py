@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from s3_sync.clock import FakeClock
-from s3_sync.errors import ConnectionFailed
-from s3_sync.providers.http import BUFFERED_BODY_BYTES, EXPECT_BYTES, Connection, NoAnswer, parse_head
+from s3_sync.errors import ConnectionFailed, Throttled
+from s3_sync.providers.http import BUFFERED_BODY_BYTES, EXPECT_BYTES, Connection, NoAnswer, Response, parse_head
 from s3_sync.providers.transport import MAX_IDLE_SECONDS, Origin, Transport
 from s3_sync.streams import Body, BytesBody, StreamBody
 from test.fakes.scripted_server import Exchange, ScriptedServer, Step, hang_up, raw, reply
@@ -326,3 +326,21 @@ def test_sending_to_nobody_is_no_answer() -> None:
         for _ in range(100):
             conn.send(b'x' * 65_536)
     conn.close()
+
+
+def test_who_does_not_find_a_free_connection_in_time_is_told_that_all_are_busy() -> None:
+    with ScriptedServer([raw(OK), raw(OK)]) as server:
+        transport = Transport(max_connections=1, clock=FakeClock(), connection_wait=0.05)
+        origin = Origin('http', '127.0.0.1', server.port)
+
+        def get(*, bounded: bool = True) -> Response:
+            return transport.send(origin, 'GET', '/x', {'host': 'h'}, None, timeout=5.0, bounded=bounded)
+        held = get()
+        with pytest.raises(Throttled) as caught:
+            get()
+        assert caught.value.reason == 'busy'
+        assert not caught.value.sent, 'nothing has left this machine'
+        assert len(server.exchanges) == 1
+        held.close()
+        assert get().read(10) == b'ok'
+        transport.close()
