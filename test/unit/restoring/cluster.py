@@ -128,8 +128,8 @@ class Cluster:
     def _request(self, method: str, container: str, name: str, headers: Mapping[str, str], body: Iterable[bytes],
                  query: Mapping[str, str]) -> tuple[int, Mapping[str, str]]:
         given = {k: v.encode().decode('latin-1') for k, v in headers.items()}
-        request = Request.blank(quote(f'/v1/AUTH_a/{container}/{name}') + ''.join(f'?{k}={v}' for k, v in query.items()),
-                                environ={'REQUEST_METHOD': method, 'wsgi.input': FileLikeIter(iter(body))},
+        path = quote(f'/v1/AUTH_a/{container}/{name}') + ''.join(f'?{k}={v}' for k, v in query.items())
+        request = Request.blank(path, environ={'REQUEST_METHOD': method, 'wsgi.input': FileLikeIter(iter(body))},
                                 headers=given)
         response = request.get_response(self._app)
         response.body  # noqa: B018  the middleware works while it is read

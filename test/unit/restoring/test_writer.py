@@ -23,13 +23,25 @@ from s3_sync.restoring.writer import Outcome, Writer
 from s3_sync.timestamps import MARKER, is_ours, without_marker
 from s3_sync.types import ObjectMeta
 from test.unit.restoring.cluster import Cluster
-from test.unit.restoring.objects import NOW, ORIGIN, WRITTEN, chunks, layout, md5, plan, some_bytes, stream, version, whole
+from test.unit.restoring.objects import (
+    NOW,
+    ORIGIN,
+    WRITTEN,
+    chunks,
+    layout,
+    md5,
+    plan,
+    some_bytes,
+    stream,
+    version,
+    whole,
+)
 
 DATA = some_bytes(500)
 PARTS = [some_bytes(300, 1), some_bytes(200, 2), some_bytes(100, 3)]
 WHOLE = b''.join(PARTS)
 RESTORED = Outcome('restored', bytes=len(WHOLE))
-O = ('c', 'o')
+OBJECT = ('c', 'o')
 
 
 def archived(at: Timestamp = WRITTEN, counter: int = int(NOW) - 9) -> Timestamp:
@@ -68,10 +80,10 @@ def segments(cluster: Cluster) -> set[str]:
 
 @pytest.mark.parametrize('data', [DATA, b'', b'x'])
 def test_a_plain_object_is_back_with_its_time_and_marks(cluster: Cluster, data: bytes) -> None:
-    cluster.tombstones[O] = archived()
+    cluster.tombstones[OBJECT] = archived()
     assert run(cluster, plan(version(data, user_metadata={'färg': 'Blå'})), data) == Outcome('restored',
                                                                                             bytes=len(data))
-    stored = cluster.objects[O]
+    stored = cluster.objects[OBJECT]
     assert (stored.data, without_marker(stored.data_time)) == (data, WRITTEN)
     assert is_ours(stored.data_time)
     assert stored.headers['x-object-meta-färg'] == 'Blå'
@@ -81,7 +93,7 @@ def test_a_plain_object_is_back_with_its_time_and_marks(cluster: Cluster, data: 
 def test_an_slo_is_back_with_its_segments_and_their_marks(cluster: Cluster) -> None:
     outcome = restore_slo(cluster)
     assert outcome.kind == 'restored', outcome.detail
-    assert cluster.read(O) == WHOLE
+    assert cluster.read(OBJECT) == WHOLE
     assert segments(cluster) == {'p/0', 'p/1', 'p/2'}
     for stored in cluster.objects.values():
         assert is_ours(stored.data_time) and stored.headers[RESTORED_FROM_HEADER] == ORIGIN.generation
@@ -89,20 +101,20 @@ def test_an_slo_is_back_with_its_segments_and_their_marks(cluster: Cluster) -> N
 
 def test_a_dlo_is_back_with_its_segments(cluster: Cluster) -> None:
     assert restore_slo(cluster, 'dlo').kind == 'restored'
-    assert cluster.read(O) == WHOLE
-    assert cluster.objects[O].data == b''
+    assert cluster.read(OBJECT) == WHOLE
+    assert cluster.objects[OBJECT].data == b''
 
 
 def test_a_big_object_is_back_in_segments_of_ours(cluster: Cluster) -> None:
     data = some_bytes(2345)
     assert run(cluster, plan(version(data)), data) == Outcome('restored', bytes=2345)
-    assert cluster.read(O) == data
-    assert [entry['bytes'] for entry in json.loads(cluster.objects[O].data)] == [300] * 7 + [245]
+    assert cluster.read(OBJECT) == data
+    assert [entry['bytes'] for entry in json.loads(cluster.objects[OBJECT].data)] == [300] * 7 + [245]
 
 
 def test_manifests_are_written_last(cluster: Cluster) -> None:
     restore_slo(cluster)
-    assert cluster.puts[-1] == O
+    assert cluster.puts[-1] == OBJECT
 
 
 def test_segments_that_are_here_are_neither_read_nor_written(cluster: Cluster) -> None:
@@ -115,8 +127,8 @@ def test_segments_that_are_here_are_neither_read_nor_written(cluster: Cluster) -
         opened.append(first)
         return chunks(WHOLE[first:])
     assert run(cluster, plan(*slo()), RangeSource(opener)).kind == 'restored'
-    assert cluster.read(O) == WHOLE
-    assert cluster.puts == [('segs', 'p/1'), O]
+    assert cluster.read(OBJECT) == WHOLE
+    assert cluster.puts == [('segs', 'p/1'), OBJECT]
     assert opened == [300]
 
 
@@ -125,7 +137,7 @@ def test_a_stream_is_read_on_over_segments_that_are_here(cluster: Cluster) -> No
     cluster.write(('segs', 'p/1'), PARTS[1], later(WRITTEN, -10))
     outcome = restore_slo(cluster)
     assert outcome.kind == 'restored', outcome.detail
-    assert cluster.read(O) == WHOLE
+    assert cluster.read(OBJECT) == WHOLE
 
 
 def test_one_request_serves_all_segments_that_are_missing(cluster: Cluster) -> None:
@@ -151,7 +163,7 @@ def test_a_segment_that_another_restore_just_brought_is_written_again_so_that_it
 # -- what stands against it --------------------------------------------------------------
 
 def test_our_own_delete_never_stands_against_it(cluster: Cluster) -> None:
-    cluster.tombstones[O] = archived(counter=int(NOW) + 1000)
+    cluster.tombstones[OBJECT] = archived(counter=int(NOW) + 1000)
     assert run(cluster, plan(version(DATA)), DATA).kind == 'restored'
 
 
@@ -159,55 +171,55 @@ def test_a_segment_that_was_archived_later_than_its_manifest_is_back_too(cluster
     cluster.tombstones['segs', 'p/1'] = archived(later(WRITTEN), int(NOW) + 5)
     outcome = restore_slo(cluster)
     assert outcome.kind == 'restored', outcome.detail
-    assert cluster.read(O) == WHOLE
+    assert cluster.read(OBJECT) == WHOLE
     assert without_marker(cluster.objects['segs', 'p/1'].data_time) == later(WRITTEN)
 
 
 def test_the_same_version_being_there_is_no_failure(cluster: Cluster) -> None:
-    cluster.write(O, DATA, archived(counter=int(NOW) + 50))
+    cluster.write(OBJECT, DATA, archived(counter=int(NOW) + 50))
     assert run(cluster, plan(version(DATA)), DATA) == Outcome('already')
 
 
 def test_a_user_s_newer_write_stays(cluster: Cluster) -> None:
-    cluster.write(O, b'new', later(WRITTEN))
+    cluster.write(OBJECT, b'new', later(WRITTEN))
     assert run(cluster, plan(version(DATA)), DATA) == Outcome('newer')
-    assert cluster.objects[O].data == b'new'
+    assert cluster.objects[OBJECT].data == b'new'
 
 
 def test_a_user_s_newer_metadata_stays(cluster: Cluster) -> None:
-    cluster.write(O, DATA, WRITTEN)
-    cluster.objects[O].meta_time = later(WRITTEN)
+    cluster.write(OBJECT, DATA, WRITTEN)
+    cluster.objects[OBJECT].meta_time = later(WRITTEN)
     assert run(cluster, plan(version(DATA)), DATA) == Outcome('newer')
 
 
 def test_a_write_newer_than_ours_stays_though_the_source_is_dated_in_the_future(cluster: Cluster) -> None:
     made = plan(version(DATA, data_time=Timestamp(NOW + 9999)))
-    cluster.write(O, b'new', Timestamp(NOW + 1))
+    cluster.write(OBJECT, b'new', Timestamp(NOW + 1))
     assert run(cluster, made, DATA) == Outcome('newer')
 
 
 def test_a_user_s_delete_stays_and_its_time_is_told(cluster: Cluster) -> None:
-    cluster.tombstones[O] = later(WRITTEN)
+    cluster.tombstones[OBJECT] = later(WRITTEN)
     assert run(cluster, plan(version(DATA)), DATA) == Outcome('deleted', time=later(WRITTEN))
-    assert O not in cluster.objects
+    assert OBJECT not in cluster.objects
 
 
 def test_a_version_older_than_the_archived_one_is_not_brought_back(cluster: Cluster) -> None:
-    cluster.tombstones[O] = archived(later(WRITTEN))
+    cluster.tombstones[OBJECT] = archived(later(WRITTEN))
     outcome = run(cluster, plan(version(DATA)), DATA)
     assert (outcome.kind, outcome.reason) == ('failed', 'older-than-archived')
-    assert O not in cluster.objects
+    assert OBJECT not in cluster.objects
 
 
 @pytest.mark.parametrize('meanwhile', ['write', 'delete'])
 def test_what_a_user_did_while_segments_were_written_wins_and_they_go(cluster: Cluster, meanwhile: str) -> None:
     def act(method: str, container: str, name: str) -> None:
-        if (container, name) == O:
+        if (container, name) == OBJECT:
             cluster.fault = lambda *_: None
             if meanwhile == 'write':
-                cluster.write(O, b'new', later(WRITTEN))
+                cluster.write(OBJECT, b'new', later(WRITTEN))
             else:
-                cluster.remove(O, later(WRITTEN))
+                cluster.remove(OBJECT, later(WRITTEN))
     cluster.fault = act
     data = some_bytes(1301)
     assert run(cluster, plan(version(data)), data).kind == {'write': 'newer', 'delete': 'deleted'}[meanwhile]
@@ -216,9 +228,9 @@ def test_what_a_user_did_while_segments_were_written_wins_and_they_go(cluster: C
 
 def test_a_user_s_new_manifest_keeps_the_segments_that_it_found(cluster: Cluster) -> None:
     def act(method: str, container: str, name: str) -> None:
-        if (container, name) == O:
+        if (container, name) == OBJECT:
             cluster.fault = lambda *_: None
-            cluster.write(O, b'a manifest perhaps', later(WRITTEN))
+            cluster.write(OBJECT, b'a manifest perhaps', later(WRITTEN))
     cluster.fault = act
     assert restore_slo(cluster) == Outcome('newer')
     assert segments(cluster) == {'p/0', 'p/1', 'p/2'}
@@ -235,7 +247,7 @@ def test_a_second_restore_that_fails_never_breaks_what_the_first_one_brought(clu
         assert run(cluster, plan(version(data), now=NOW + 7), data).kind == 'restored'
 
     def act(method: str, container: str, name: str) -> object:
-        if (container, name) == O and method == 'PUT' and state.pop('failing', None):
+        if (container, name) == OBJECT and method == 'PUT' and state.pop('failing', None):
             if when == 'before':
                 first()
             return 507
@@ -246,9 +258,9 @@ def test_a_second_restore_that_fails_never_breaks_what_the_first_one_brought(clu
     cluster.fault = act
     assert run(cluster, second, data).reason == 'full'
     if when == 'before':
-        assert cluster.read(O) == data
+        assert cluster.read(OBJECT) == data
     else:
-        assert O not in cluster.objects, 'the remote still has it'
+        assert OBJECT not in cluster.objects, 'the remote still has it'
 
 
 def manifest(made: RestorePlan, cluster: Cluster) -> tuple[dict[str, str], list[bytes], dict[str, str]]:
@@ -281,7 +293,7 @@ def test_own_segments_that_another_process_writes_as_well_do_for_both(cluster: C
         cluster.write((write.container, write.name), data[write.first:write.first + write.length],
                       Timestamp(write.stamp.normal, offset=write.stamp.offset + 5))
     assert run(cluster, made, data).kind == 'restored'
-    assert cluster.read(O) == data
+    assert cluster.read(OBJECT) == data
 
 
 def test_a_name_that_refuses_without_a_reason_is_given_up(cluster: Cluster) -> None:
@@ -313,7 +325,7 @@ def test_bytes_that_are_not_right_are_never_stored(cluster: Cluster, size: str, 
 
 def test_a_longer_stream_gives_the_bytes_that_were_announced(cluster: Cluster) -> None:
     assert run(cluster, plan(version(DATA)), DATA + b'more').kind == 'restored'
-    assert cluster.objects[O].data == DATA
+    assert cluster.objects[OBJECT].data == DATA
 
 
 @pytest.mark.parametrize(('answer', 'reason'), [
@@ -339,7 +351,7 @@ def test_nothing_is_half_there_whichever_request_fails(kind: str, answer: object
         assert failing < 50
 
 
-@pytest.mark.parametrize('lost', [('segs', 'p/1'), O])
+@pytest.mark.parametrize('lost', [('segs', 'p/1'), OBJECT])
 def test_what_was_stored_although_the_answer_was_no_goes_as_well(cluster: Cluster, lost: tuple[str, str]) -> None:
     cluster.lost_answers = {lost}
     assert restore_slo(cluster).reason == 'unavailable'
@@ -349,15 +361,15 @@ def test_what_was_stored_although_the_answer_was_no_goes_as_well(cluster: Cluste
 def test_a_manifest_that_may_be_there_keeps_its_segments_when_it_cannot_be_removed(
         cluster: Cluster, expected_warnings: Any) -> None:
     expected_warnings('left behind')
-    cluster.lost_answers = {O}
+    cluster.lost_answers = {OBJECT}
     cluster.fault = lambda method, container, name: 503 if method == 'DELETE' else None
     assert restore_slo(cluster).kind == 'failed'
-    assert cluster.read(O) == WHOLE
+    assert cluster.read(OBJECT) == WHOLE
 
 
 def test_segments_that_somebody_wrote_again_are_left_alone(cluster: Cluster) -> None:
     def act(method: str, container: str, name: str) -> object:
-        if (method, container, name) == ('PUT', *O):
+        if (method, container, name) == ('PUT', *OBJECT):
             cluster.write(('segs', 'p/0'), b'theirs', later(WRITTEN))
             return 507
         return None
@@ -398,20 +410,20 @@ def test_users_win_and_nothing_is_ever_half_there(kind: str, faults: list[tuple[
         what = at.get(next(asked))
         when = later(WRITTEN, float(next(theirs)))
         if what == 'write':
-            cluster.write(O, b'theirs', when)
+            cluster.write(OBJECT, b'theirs', when)
             shown.append(b'theirs')
         elif what == 'delete':
-            cluster.remove(O, when)
+            cluster.remove(OBJECT, when)
             shown.append(None)
         elif what == 'archive':
-            cluster.tombstones.setdefault(O, archived())
+            cluster.tombstones.setdefault(OBJECT, archived())
         return what if isinstance(what, int) else None
     cluster.fault = act
     outcome = Outcome('failed')
     for _ in range(1 + again):
         made = plan(version(data)) if kind in ('plain', 'own') else plan(*slo(kind))
         outcome = Writer(cluster, clock=FakeClock(NOW), logger=logging.getLogger('expected')).run(made, stream(data))
-    there = cluster.read(O) if O in cluster.objects else None
+    there = cluster.read(OBJECT) if OBJECT in cluster.objects else None
     if shown:
         assert there == shown[-1]
         assert outcome.kind != 'restored' or there != data or shown[-1] == data
