@@ -23,6 +23,10 @@ class Authorization:
     def __init__(self, env: Env) -> None:
         self._callback: Callable[[Request], Denial | None] | None = env.get('swift.authorize')
         self._allowed: dict[str, bool] = {}
+        self.watch(env)
+
+    def watch(self, env: Env) -> None:
+        """Notice what the callback says about requests of this environment, and of those made from it."""
         if self._callback is not None:
             env['swift.authorize'] = self._watched
 

@@ -89,6 +89,12 @@ class Call:
         """What the cluster answers."""
         return self.local.call(self.env)
 
+    def again(self) -> LocalAnswer:
+        """What the cluster answers once something has been done about its first answer. Not with a body."""
+        self.env = dict(self.original)
+        self.authorization.watch(self.env)
+        return self.forward()
+
     def send(self, answer: LocalAnswer, *, source: str = '') -> Iterable[bytes]:
         """The cluster's answer as it is, its iterator untouched."""
         if source:
