@@ -36,6 +36,7 @@ from s3_sync.shunting.options import Options
 from s3_sync.shunting.placement import SEGMENTS, SHUNT, check_placement
 from s3_sync.shunting.reading import ObjectReader
 from s3_sync.shunting.state import Setup, ShuntState, shared_state
+from s3_sync.shunting.versions import Versions
 
 SEGMENT_SOURCES = ('SLO', 'DLO')
 
@@ -102,7 +103,11 @@ class CloudShuntSegments(_Filter):
 
 
 def _reader(state: ShuntState, setup: Setup, local: LocalSwift) -> ObjectReader:
-    return ObjectReader(setup.table, setup.remotes, Markers(local), clock=state.clock, logger=state.logger)
+    return ObjectReader(setup.table, _versions(state, setup, local), logger=state.logger)
+
+
+def _versions(state: ShuntState, setup: Setup, local: LocalSwift) -> Versions:
+    return Versions(setup.remotes, Markers(local), clock=state.clock)
 
 
 def filter_factory(global_conf: Mapping[str, str], **local_conf: str) -> Callable[[App], CloudShunt]:

@@ -7,20 +7,16 @@ from dataclasses import dataclass
 
 from swift.common.request_helpers import resolve_etag_is_at_header
 from swift.common.swob import Response, wsgi_unquote
-from swift.common.utils import Timestamp
 
 from s3_sync.base_sync import ProviderResponse
-from s3_sync.clock import Clock
 from s3_sync.errors import ConnectionFailed, NotFound
 from s3_sync.shunting.call import RESTORED_SYSMETA, SOURCE_HEADER, Call, Place, parse_path, wsgi_headers
 from s3_sync.shunting.local import LocalAnswer, wsgi_path
-from s3_sync.shunting.markers import Markers
 from s3_sync.shunting.remote_body import RemoteBody
-from s3_sync.shunting.remotes import Remote, Remotes, RemoteUnavailable
+from s3_sync.shunting.remotes import Remote, RemoteUnavailable
 from s3_sync.shunting.targets import Merged, Table
-from s3_sync.timestamps import is_ours, parse_timestamp
+from s3_sync.shunting.versions import Versions
 from s3_sync.types import ObjectMeta
-from s3_sync.wire.tombstones import hides
 
 PASSED_ON = ('multipart-manifest', 'part-number', 'format', 'symlink')
 """Parameters that mean the same at the remote."""
@@ -37,14 +33,14 @@ class Found:
     first: int
     stop: int
 
+    def close(self) -> None:
+        self.opened.close()
+
 
 class ObjectReader:
-    def __init__(self, table: Table, remotes: Remotes, markers: Markers, *, clock: Clock,
-                 logger: logging.Logger) -> None:
+    def __init__(self, table: Table, versions: Versions, *, logger: logging.Logger) -> None:
         self._table = table
-        self._remotes = remotes
-        self._markers = markers
-        self._clock = clock
+        self._versions = versions
         self._logger = logger
 
     def __call__(self, call: Call) -> Iterable[bytes]:
@@ -68,38 +64,7 @@ class ObjectReader:
 
     def find(self, call: Call, place: Place, merged: Merged, answer: LocalAnswer) -> Found | None:
         """The version to show; None when the merged namespace has none. RemoteUnavailable when that cannot be told."""
-        version = call.query.get('version-id')
-        if version is not None and version != 'null':
-            return None
-        deleted = deleted_at(answer)
-        archived = was_archived(answer)
-        unsure: RemoteUnavailable | None = None
-        for target in merged.covering(place.name):
-            remote = self._remotes.of(target)
-            if not archived and remote.known_missing(place.name):
-                continue
-            try:
-                found = self._open(call, remote, place)
-            except RemoteUnavailable as error:
-                unsure = unsure or error
-                continue
-            if found is None:
-                remote.note_missing(place.name)
-            elif self._visible(call, place, found.meta, deleted):
-                return found
-            else:
-                found.opened.close()
-        if unsure is not None:
-            raise unsure
-        return None
-
-    def _visible(self, call: Call, place: Place, meta: ObjectMeta, deleted: Timestamp | None) -> bool:
-        if meta.delete_at is not None and meta.delete_at <= self._clock.now():
-            return False
-        if deleted is not None and hides(deleted, meta):
-            return False
-        marker = self._markers.find(call.env, place.account, place.container, place.name)
-        return marker is None or not hides(marker.time, meta)
+        return self._versions.find(call, place, merged, answer, lambda remote: self._open(call, remote, place))
 
     def _open(self, call: Call, remote: Remote, place: Place) -> Found | None:
         query = {key: value for key, value in call.query.items() if key in PASSED_ON}
@@ -161,18 +126,6 @@ def is_missing(answer: LocalAnswer) -> bool:
     """404, or 412 of If-Match where there is no object that could match."""
     return answer.status == 404 or (answer.status == 412 and 'etag' not in answer.headers
                                     and 'x-timestamp' not in answer.headers)
-
-
-def deleted_at(answer: LocalAnswer) -> Timestamp | None:
-    """When a user, or the expirer, deleted what is missing, as far as the cluster still knows."""
-    time = parse_timestamp(answer.headers.get('x-backend-timestamp'))
-    return None if time is None or is_ours(time) or not time else time
-
-
-def was_archived(answer: LocalAnswer) -> bool:
-    """Whether the tombstone is one of ours: the object is at a remote."""
-    time = parse_timestamp(answer.headers.get('x-backend-timestamp'))
-    return time is not None and is_ours(time)
 
 
 def meant_place(call: Call, answer: LocalAnswer) -> Place | None:

@@ -1,0 +1,97 @@
+"""Which remote version the merged namespace shows under a name (semantics 7.1 and 9), for every verb the same."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from swift.common.utils import Timestamp
+
+from s3_sync.clock import Clock
+from s3_sync.shunting.call import Call, Place
+from s3_sync.shunting.local import LocalAnswer
+from s3_sync.shunting.markers import Markers, MarkerUnreadable
+from s3_sync.shunting.remotes import Remote, Remotes, RemoteUnavailable
+from s3_sync.shunting.targets import Merged
+from s3_sync.timestamps import is_ours, parse_timestamp
+from s3_sync.types import ObjectMeta
+from s3_sync.wire.tombstones import hides
+
+
+class Version(Protocol):
+    """A remote version that was looked at."""
+
+    @property
+    def meta(self) -> ObjectMeta: ...
+
+    def close(self) -> None: ...
+
+
+V = TypeVar('V', bound=Version)
+
+
+class Versions:
+    def __init__(self, remotes: Remotes, markers: Markers, *, clock: Clock) -> None:
+        self._remotes = remotes
+        self._markers = markers
+        self._clock = clock
+
+    def find(self, call: Call, place: Place, merged: Merged, answer: LocalAnswer,
+             look: Callable[[Remote], V | None]) -> V | None:
+        """The version to show; None when the merged namespace has none. RemoteUnavailable when that cannot be told.
+
+        ``answer`` is the cluster's 404. ``look`` gives what a remote has, opened or not; what is not shown is closed.
+        """
+        if names_other_version(call):
+            return None
+        deleted = deleted_at(answer)
+        archived = was_archived(answer)
+        unsure: RemoteUnavailable | None = None
+        for target in merged.covering(place.name):
+            remote = self._remotes.of(target)
+            if not archived and remote.known_missing(place.name):
+                continue
+            try:
+                found = look(remote)
+                if found is None:
+                    remote.note_missing(place.name)
+                elif self._shows(call, place, target.name, found, deleted):
+                    return found
+            except RemoteUnavailable as error:
+                unsure = unsure or error
+        if unsure is not None:
+            raise unsure
+        return None
+
+    def _shows(self, call: Call, place: Place, target: str, found: Version, deleted: Timestamp | None) -> bool:
+        shown = False
+        try:
+            if not self.expired(found.meta) and not (deleted is not None and hides(deleted, found.meta)):
+                marker = self._markers.find(call.env, place.account, place.container, place.name)
+                shown = marker is None or not hides(marker.time, found.meta)
+        except MarkerUnreadable as error:
+            raise RemoteUnavailable(target, 'tombstones cannot be read') from error
+        finally:
+            if not shown:
+                found.close()
+        return shown
+
+    def expired(self, meta: ObjectMeta) -> bool:
+        """A version whose time is over is not there, whether or not its store has noticed."""
+        return meta.delete_at is not None and meta.delete_at <= self._clock.now()
+
+
+def names_other_version(call: Call) -> bool:
+    """Whether the request means a version other than the one without an id: those are never remote (semantics 7.5)."""
+    return call.query.get('version-id', 'null') != 'null'
+
+
+def deleted_at(answer: LocalAnswer) -> Timestamp | None:
+    """When a user, or the expirer, deleted what is missing, as far as the cluster still knows."""
+    time = parse_timestamp(answer.headers.get('x-backend-timestamp'))
+    return None if time is None or is_ours(time) or not time else time
+
+
+def was_archived(answer: LocalAnswer) -> bool:
+    """Whether the tombstone is one of ours: the object is at a remote."""
+    time = parse_timestamp(answer.headers.get('x-backend-timestamp'))
+    return time is not None and is_ours(time)
