@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote
 
 from swift.common.utils import Timestamp
 
-from s3_sync.timestamps import ZERO, without_marker
+from s3_sync.timestamps import parse_timestamp, without_marker
 from s3_sync.types import ObjectMeta
 
 Policy = Literal['propagate', 'tombstone']
@@ -180,11 +180,8 @@ def version_time(remote: ObjectMeta) -> Timestamp:
     times = [without_marker(time) for time in (remote.data_time, remote.meta_time) if time is not None]
     if times:
         return max(times)
-    own = remote.sysmeta.get('x-timestamp', '')
-    try:
-        return without_marker(Timestamp(own)) if own else Timestamp(remote.last_modified or 0)
-    except ValueError:
-        return Timestamp(remote.last_modified) if remote.last_modified else ZERO
+    own = parse_timestamp(remote.sysmeta.get('x-timestamp'))
+    return Timestamp(remote.last_modified or 0) if own is None else without_marker(own)
 
 
 def hides(marker: Timestamp, remote: ObjectMeta) -> bool:
