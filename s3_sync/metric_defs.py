@@ -44,6 +44,11 @@ TOMBSTONES = MetricDef('onespace_tombstones_total', 'counter', ('mapping', 'outc
                        'Tombstones of merged namespaces that were looked at: removed, gone (the remote copy is now, or '
                        'was already); remote-newer, superseded, kept, exclude-pattern (nothing to delete); deferred, '
                        'failed, permanent.')
+SHUNT = MetricDef('onespace_shunt_requests_total', 'counter', ('verb', 'outcome', 'mapping'),
+                  'Decisions of a proxy about a remote, of which a request may take several: served, restored (reads); '
+                  'exists (a PUT with If-None-Match); updated, denied (POST); marked, removed, later (DELETE: a marker '
+                  'was written, the remote copy is gone, the daemon finishes it); undone (the local delete failed); '
+                  'unavailable. Proxies only.')
 SWEEP_SECONDS = MetricDef('onespace_sweep_seconds', 'histogram', (),
                           'Seconds that finding the unreferenced archived objects of one account took.')
 POLL_SECONDS = MetricDef('onespace_poll_seconds', 'histogram', (), 'Seconds that one look at all containers took.')

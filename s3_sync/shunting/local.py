@@ -96,12 +96,13 @@ class LocalSwift:
     def request(self, env: Env, method: str, account: str, container: str = '', name: str = '', *,
                 headers: Mapping[str, str] = NO_HEADERS, query: Mapping[str, str] = NO_HEADERS,
                 body: bytes | Iterable[bytes] = b'', size: int | None = None,
-                reserved: bool = False) -> LocalAnswer:
+                reserved: bool = False, beyond_quota: bool = False) -> LocalAnswer:
         """A request in our own name, authorised beforehand.
 
         ``env`` is the client's (caches and transaction id are shared).
         ``headers``: Unicode values, lower-case names. ``size``: of an iterable body; None sends it chunked.
-        ``reserved``: whether names of Swift's own (NUL) are meant.
+        ``reserved``: whether names of Swift's own (NUL) are meant. ``beyond_quota``: an account
+        that is full must not refuse it.
         """
         new = make_pre_authed_env(env, method=method, path=wsgi_path(account, container, name), agent=AGENT,
                                   query_string=query_string(query), swift_source=SOURCE)
@@ -109,6 +110,8 @@ class LocalSwift:
         sent = {**headers, **RESERVED_NAMES} if reserved else headers
         for key, value in sent.items():
             new[header_to_environ_key(str_to_wsgi(key))] = str_to_wsgi(value)
+        if beyond_quota:
+            new['reseller_request'] = True
         _set_body(new, method, body, size)
         return self.call(new)
 

@@ -2,14 +2,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from swift.common.utils import Timestamp
 
 from s3_sync.errors import Error
 from s3_sync.shunting.authorization import Env
-from s3_sync.shunting.local import LocalAnswer, LocalSwift
+from s3_sync.shunting.local import LocalSwift
 from s3_sync.timestamps import parse_timestamp
 from s3_sync.wire import tombstones
 
@@ -18,10 +18,6 @@ PAGE = 10_000
 
 class MarkerUnreadable(Error):
     """The cluster could not say whether a marker is there: nothing may be concluded."""
-
-
-class MarkerUnwritten(Error):
-    """A deletion cannot be remembered, or forgotten: it must not be done either."""
 
 
 class Marker(NamedTuple):
@@ -84,35 +80,6 @@ class Markers:
             if not entries:
                 return
             at = entries[-1]['name']
-
-    def put(self, env: Env, account: str, container: str, name: str, policies: tombstones.Policies,
-            time: Timestamp) -> bool:
-        """Remember that ``name`` was deleted at ``time``; False: something not older was there. MarkerUnwritten."""
-        hidden = tombstones.tombstone_container(container)
-        headers = tombstones.put_headers(policies, time, name)
-        answer = self._write(env, 'PUT', account, hidden, tombstones.tombstone_name(name), headers)
-        if answer.status == 404:
-            made = self._write(env, 'PUT', account, hidden, '', tombstones.container_headers(container))
-            if made.status // 100 == 2:
-                answer = self._write(env, 'PUT', account, hidden, tombstones.tombstone_name(name), headers)
-        if answer.status not in (201, 202):
-            raise MarkerUnwritten(f'marker of {account}/{container}/{name}: {answer.status_line}')
-        return answer.status == 201
-
-    def drop(self, env: Env, account: str, container: str, name: str, time: Timestamp) -> bool:
-        """Forget a deletion that was not later than ``time``; False: a later one is there. MarkerUnwritten."""
-        hidden = tombstones.tombstone_container(container)
-        answer = self._write(env, 'DELETE', account, hidden, tombstones.tombstone_name(name),
-                             tombstones.delete_headers(time))
-        if answer.status not in (204, 404, 409):
-            raise MarkerUnwritten(f'marker of {account}/{container}/{name}: {answer.status_line}')
-        return answer.status != 409
-
-    def _write(self, env: Env, method: str, account: str, hidden: str, marker: str,
-               headers: Mapping[str, str]) -> LocalAnswer:
-        answer = self._local.request(env, method, account, hidden, marker, headers=headers)
-        answer.drain()
-        return answer
 
     def any_hashed(self, env: Env, account: str, container: str) -> bool:
         """Whether there are markers of names that are too long for ``pages``."""
