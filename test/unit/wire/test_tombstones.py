@@ -37,7 +37,8 @@ from s3_sync.wire.tombstones import (
     version_time,
 )
 
-NAMES = st.text(st.characters(codec='utf-8', exclude_characters='\0'), min_size=1).filter(lambda text: len(text.encode()) <= MAX_OBJECT_NAME_LENGTH)
+NAMES = st.text(st.characters(codec='utf-8', exclude_characters='\0'), min_size=1).filter(
+    lambda text: len(text.encode()) <= MAX_OBJECT_NAME_LENGTH)
 CONTAINERS = st.text(st.characters(codec='utf-8', exclude_characters='\0/'), min_size=1).filter(
     lambda text: len(text.encode()) <= MAX_CONTAINER_NAME_LENGTH)
 KINDS: list[Policy] = ['propagate', 'tombstone']
