@@ -15,6 +15,7 @@ from s3_sync.shunting.authorization import Authorization, Env
 from s3_sync.shunting.local import LocalAnswer, LocalSwift
 from s3_sync.shunting.remotes import RemoteUnavailable
 from s3_sync.shunting.targets import Merged
+from s3_sync.types import NO_HEADERS
 
 StartResponse = Callable[..., Any]
 SOURCE_HEADER = 'X-1space-Source'
@@ -89,9 +90,12 @@ class Call:
         """What the cluster answers."""
         return self.local.call(self.env)
 
-    def again(self) -> LocalAnswer:
-        """What the cluster answers once something has been done about its first answer. Not with a body."""
-        self.env = dict(self.original)
+    def again(self, extra: Mapping[str, str] = NO_HEADERS) -> LocalAnswer:
+        """What the cluster answers once something has been done about its first answer. Not with a body.
+
+        ``extra`` is added to the environment.
+        """
+        self.env = {**self.original, **extra}
         self.authorization.watch(self.env)
         return self.forward()
 
