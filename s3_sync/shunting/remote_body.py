@@ -2,8 +2,8 @@
 
 What was already opened is used when it is the part that is asked for. A
 connection that breaks in the middle is taken up again where it broke, as
-long as the same version is there; a client sees a cut body only when that
-fails too.
+long as the same version is there; when that fails too, an error ends the body
+and the server cuts the client's connection: never a short body that looks whole.
 """
 from __future__ import annotations
 
@@ -12,92 +12,124 @@ from collections.abc import Callable, Iterator
 from swift.common.swob import multi_range_iterator
 
 from s3_sync.base_sync import ProviderResponse
+from s3_sync.clock import Clock
 from s3_sync.errors import ConnectionFailed, TemporaryError
+from s3_sync.shunting.remotes import RemoteUnavailable
 
-RESUMES = 3
+RESUME_WAITS = (0.0, 0.5, 2.0)
+"""Seconds before each try to take a broken body up again."""
 
 Open = Callable[[int, int], ProviderResponse]
 """From first byte up to (not with) an end: a fresh answer for these bytes of the same version, or an error."""
 
 
 class RemoteBody:
-    """``opened`` holds the bytes from ``first`` up to ``stop`` of ``size``; None: nothing is open yet."""
+    """A response's ``app_iter``. ``close`` frees everything at once, also while the body is being read.
 
-    def __init__(self, opened: ProviderResponse | None, first: int, stop: int, size: int, reopen: Open) -> None:
+    ``opened`` holds the bytes of ``span`` (first byte and end); None: nothing is open yet.
+    ``reopen`` None: this body cannot be had in part, what breaks stays broken.
+    ``done`` is called once, when nothing of the remote is in use any more.
+    """
+
+    def __init__(self, opened: ProviderResponse | None, span: tuple[int, int], reopen: Open | None, *, clock: Clock,
+                 done: Callable[[], None] = lambda: None) -> None:
         self._opened = opened
-        self._span = (first, stop)
-        self._size = size
+        self._span = span
         self._reopen = reopen
+        self._clock = clock
+        self._done = done
+        self._current: _Run | None = None
+        self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
-        return self.app_iter_range(0, self._size)
+        return self.app_iter_range(*self._span)
 
     def app_iter_range(self, start: int, stop: int) -> Iterator[bytes]:
-        return _Span(self, start, stop)
+        """These bytes; ``close`` of the iterator closes the whole body."""
+        if self._current is not None:
+            self._current.release()
+        self._current = _Run(self, start, stop, self._clock)
+        return self._current
 
-    def app_iter_ranges(self, ranges: list[tuple[int, int]], content_type: str, boundary: bytes,
+    def app_iter_ranges(self, ranges: list[tuple[int, int]], content_type: bytes, boundary: bytes,
                         content_size: int) -> Iterator[bytes]:
-        parts: Iterator[bytes] = multi_range_iterator(ranges, content_type, boundary, content_size,
-                                                      self.app_iter_range)
+        parts = multi_range_iterator(ranges, content_type, boundary, content_size, self.app_iter_range)
         return _Closing(parts, self)
 
-    def take(self, start: int, stop: int) -> ProviderResponse:
+    def take(self, start: int, stop: int, *, again: bool) -> ProviderResponse:
+        """An answer with these bytes. ``again``: the one before broke off."""
         opened, self._opened = self._opened, None
         if opened is not None:
             if self._span == (start, stop):
                 return opened
             opened.close()
+        if self._reopen is None or self._closed:
+            raise _Broken('the remote body broke off and cannot be taken up again' if again else 'closed')
         return self._reopen(start, stop)
 
     def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         opened, self._opened = self._opened, None
         if opened is not None:
             opened.close()
+        if self._current is not None:
+            self._current.release()
+        self._done()
 
 
-class _Span:
+class _Broken(ConnectionFailed):
+    """For good."""
+
+
+class _Run:
     """Iterator over some bytes; resumes broken connections, and checks that exactly these bytes come."""
 
-    def __init__(self, body: RemoteBody, start: int, stop: int) -> None:
+    def __init__(self, body: RemoteBody, start: int, stop: int, clock: Clock) -> None:
         self._body = body
         self._at = start
         self._stop = stop
+        self._clock = clock
         self._answer: ProviderResponse | None = None
-        self._resumes = 0
+        self._breaks = 0
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        while True:
-            if self._at >= self._stop:
-                self._release()
-                raise StopIteration
+        while self._at < self._stop:
             try:
-                if self._answer is None:
-                    self._answer = self._body.take(self._at, self._stop)
-                chunk = next(self._answer.body, None)
-                if chunk is None:
-                    raise ConnectionFailed(f'the remote body ended {self._stop - self._at} bytes early')
-            except TemporaryError:
-                self._release()
-                self._resumes += 1
-                if self._resumes > RESUMES:
+                chunk = self._read()
+            except (TemporaryError, RemoteUnavailable) as error:
+                self.release()
+                if isinstance(error, _Broken) or self._breaks == len(RESUME_WAITS):
                     raise
+                self._clock.sleep(RESUME_WAITS[self._breaks])
+                self._breaks += 1
                 continue
             if chunk:
                 chunk = chunk[:self._stop - self._at]
                 self._at += len(chunk)
                 return chunk
+        self.release()
+        raise StopIteration
 
-    def _release(self) -> None:
+    def _read(self) -> bytes:
+        if self._answer is None:
+            self._answer = self._body.take(self._at, self._stop, again=self._breaks > 0)
+        chunk = next(self._answer.body, None)
+        if chunk is None:
+            raise ConnectionFailed(f'the remote body ended {self._stop - self._at} bytes early')
+        return chunk
+
+    def release(self) -> None:
         answer, self._answer = self._answer, None
         if answer is not None:
             answer.close()
 
     def close(self) -> None:
         self._stop = self._at
-        self._release()
         self._body.close()
 
 
@@ -115,7 +147,22 @@ class _Closing:
         return next(self._parts)
 
     def close(self) -> None:
-        close = getattr(self._parts, 'close', None)
-        if close is not None:
-            close()
         self._body.close()
+
+
+class UnmeasuredBody:
+    """A body whose length the remote does not tell: as it comes, to its end."""
+
+    def __init__(self, opened: ProviderResponse, done: Callable[[], None] = lambda: None) -> None:
+        self._opened = opened
+        self._done = done
+        self._closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._opened.body
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._opened.close()
+            self._done()

@@ -1,4 +1,4 @@
-"""The remotes of one proxy process: providers that are kept, and what keeps a sick remote from harming clients.
+"""The remotes of one proxy process: providers that are kept, asked on behalf of clients who wait.
 
 A remote that fails again and again is left alone for a while (the breaker):
 clients hear 503 at once instead of waiting for a timeout each. A name that was
@@ -7,20 +7,30 @@ not there a moment ago is not asked for again at once (the negative cache).
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from s3_sync.base_sync import BaseSync, ProviderResponse
 from s3_sync.clock import Clock
-from s3_sync.concurrency import Semaphore
+from s3_sync.concurrency import Timeout
 from s3_sync.config import Remote as RemoteSettings
 from s3_sync.config import Settings
 from s3_sync.config.cluster import cluster_id
-from s3_sync.errors import Error, Forbidden, NotFound, PermanentError, ProviderError, TemporaryError
+from s3_sync.errors import (
+    ConnectionFailed,
+    Error,
+    Forbidden,
+    NotFound,
+    PermanentError,
+    PreconditionFailed,
+    ProviderError,
+    TemporaryError,
+)
 from s3_sync.metrics import Metrics
 from s3_sync.provider_factory import ProviderCache, limit_key
 from s3_sync.providers.retry import RetryPolicy
+from s3_sync.shunting.guards import LARGE_SECONDS, MISSING_SECONDS, Breaker, Lease, Name, Names, Places
+from s3_sync.shunting.sharing import Shares
 from s3_sync.shunting.targets import Target
 from s3_sync.shunting.turns import Turns
 from s3_sync.types import NO_HEADERS, ObjectMeta, ShuntRequest
@@ -32,15 +42,10 @@ MAX_CONNECTIONS = 64
 CONNECTION_WAIT_SECONDS = 5.0
 RETRIES = RetryPolicy(attempts=2, base_seconds=0.1, longest_wait_seconds=0.5)
 """A client waits: what fails twice is told."""
-BREAK_AFTER = 5
-"""Failures of a remote in a row."""
-BREAK_SECONDS = 10.0
-"""Then nobody asks it for so long; afterwards one request tries."""
-MISSING_SECONDS = 5.0
-KEPT_MISSING = 100_000
 BUCKETS_SECONDS = 60.0
 FORBIDDEN_RETRY_SECONDS = 30.0
 DEFAULT_RETRY_SECONDS = 5.0
+CROWDED_RETRY_SECONDS = 5.0
 
 
 class RemoteUnavailable(Error):
@@ -53,53 +58,15 @@ class RemoteUnavailable(Error):
         self.retry_after = retry_after
 
 
-class Breaker:
-    """Of one remote: closed (all may ask), open (nobody), on trial (one)."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._failures = 0
-        self._open_until = 0.0
-        self._trial = False
-
-    def wait_seconds(self) -> float:
-        """0: ask, and tell ``worked`` or ``failed`` afterwards. Else how long to leave it alone."""
-        if self._failures < BREAK_AFTER:
-            return 0.0
-        left = self._open_until - self._clock.monotonic()
-        if left > 0:
-            return left
-        if self._trial:
-            return 1.0
-        self._trial = True
-        return 0.0
-
-    def worked(self) -> None:
-        """It answered, and be it 404."""
-        self._failures = 0
-        self._trial = False
-
-    def failed(self) -> None:
-        self._failures += 1
-        self._trial = False
-        if self._failures >= BREAK_AFTER:
-            self._open_until = self._clock.monotonic() + BREAK_SECONDS
-
-    def neither(self) -> None:
-        """It answered, but that says nothing about others (our credentials, its load)."""
-        self._trial = False
-
-
 class Remote:
     """One target's remote, asked on behalf of clients. Every call raises RemoteUnavailable when it cannot be asked."""
 
-    def __init__(self, target: Target, provider: BaseSync, breaker: Breaker, places: Semaphore,
+    def __init__(self, target: Target, provider: BaseSync, breaker: Breaker, places: Places,
                  parent: Remotes) -> None:
         self.target = target
         self.provider = provider
-        self.places = places
-        """For reads of what is too large to be shared: ``remote_concurrency`` of them at once."""
         self._breaker = breaker
+        self._places = places
         self._parent = parent
 
     def ask(self, call: Callable[[BaseSync], T]) -> T:
@@ -117,7 +84,7 @@ class Remote:
             self._breaker.neither()
             raise RemoteUnavailable(name, error.reason, retry_after=FORBIDDEN_RETRY_SECONDS) from error
         except TemporaryError as error:
-            if error.status in (429, 503) or error.reason == 'busy':
+            if error.status == 429 or error.reason == 'busy':
                 self._breaker.neither()
             else:
                 self._breaker.failed()
@@ -143,7 +110,10 @@ class Remote:
 
     def open(self, name: str, *, method: str = 'GET', byte_range: str = '', query: Mapping[str, str] = NO_HEADERS,
              via: str = '') -> ProviderResponse:
-        """GET or HEAD; 200, 206, 404 or 416. ``byte_range`` as in a Range header."""
+        """GET or HEAD; 200, 206, 404 or 416, with a query also 400 and 409. ``byte_range`` as in a Range header.
+
+        The answer has begun within ``remote_timeout``.
+        """
         headers = {'x-1space-via': self._parent.via(via)}
         if byte_range:
             headers['range'] = byte_range
@@ -151,9 +121,45 @@ class Remote:
         try:
             if not self._parent.owns(self, self.target):
                 return ProviderResponse(404, {'content-length': '0'})
-            return self.ask(lambda provider: provider.shunt_object(request))
+            return self.ask(lambda provider: self._in_time(lambda: provider.shunt_object(request)))
         except NotFound:
             return ProviderResponse(404, {'content-length': '0'})
+
+    def _in_time(self, call: Callable[[], T]) -> T:
+        """The provider's own patience begins anew with each step (connection, login, answer)."""
+        patience = Timeout(self.target.mapping.remote_timeout)
+        try:
+            return call()
+        except Timeout as error:
+            if error is not patience:
+                raise
+            raise ConnectionFailed('no answer in time', reason='timeout') from error
+        finally:
+            patience.cancel()
+
+    def post(self, name: str, headers: Mapping[str, str], *, via: str = '') -> ProviderResponse:
+        """Replace an object's metadata as Swift's POST does; 202, 404, or 409 with a text."""
+        request = ShuntRequest('POST', name, {**headers, 'x-1space-via': self._parent.via(via)})
+        try:
+            if not self._parent.owns(self, self.target):
+                return ProviderResponse(404, {'content-length': '0'})
+            return self.ask(lambda provider: provider.shunt_post(request))
+        except NotFound:
+            return ProviderResponse(404, {'content-length': '0'})
+
+    def delete(self, name: str, etag: str, *, via: str = '') -> int:
+        """Delete the version with this ETag, as far as the store can tell them apart: 204, 404 or 412."""
+        request = ShuntRequest('DELETE', name, {'if-match': f'"{etag}"', 'x-1space-via': self._parent.via(via)})
+        try:
+            if not self._parent.owns(self, self.target):
+                return 404
+            response = self.ask(lambda provider: provider.shunt_delete(request))
+        except NotFound:
+            return 404
+        except PreconditionFailed:
+            return 412
+        response.close()
+        return response.status
 
     def exists(self) -> Mapping[str, str] | None:
         """Headers of the remote bucket or container, None when there is none (or it is not the credentials' own)."""
@@ -164,37 +170,46 @@ class Remote:
         except NotFound:
             return None
 
+    # -- many readers of one object (semantics 13) ---------------------------------------------
+
+    @property
+    def shares(self) -> Shares:
+        return self._parent.shares
+
+    def key(self, name: str) -> Name:
+        return self.target.mapping.generation, name
+
+    def take_place(self) -> Lease:
+        """To read what is too large to be shared; RemoteUnavailable while ``remote_concurrency`` others do."""
+        lease = self._places.take(self.target.mapping.remote_concurrency)
+        if lease is None:
+            raise RemoteUnavailable(self.target.name, 'too many readers', retry_after=CROWDED_RETRY_SECONDS)
+        return lease
+
+    def is_large(self, size: int | None) -> bool:
+        """Whether an object of ``size`` bytes (None: not told) is too large to be shared."""
+        return size is None or size > self.target.mapping.coalesce_size
+
+    def known_large(self, name: str) -> bool:
+        """Whether it was, a moment ago: then nothing is asked before there is a place."""
+        return self._parent.large.holds(self.key(name))
+
+    def note_large(self, name: str) -> None:
+        self._parent.large.note(self.key(name))
+
     # -- what was not there a moment ago ------------------------------------------------------
 
     def known_missing(self, name: str) -> bool:
-        return self._parent.missing.holds((self.target.mapping.generation, name))
+        return self._parent.missing.holds(self.key(name))
 
     def note_missing(self, name: str) -> None:
-        self._parent.missing.note((self.target.mapping.generation, name))
+        self._parent.missing.note(self.key(name))
 
     def forget_missing(self, name: str) -> None:
-        self._parent.missing.forget((self.target.mapping.generation, name))
-
-
-class Missing:
-    """Names found missing a moment ago, at most KEPT_MISSING of them."""
-
-    def __init__(self, clock: Clock, seconds: float = MISSING_SECONDS) -> None:
-        self._clock = clock
-        self._seconds = seconds
-        self._until: OrderedDict[tuple[str, str], float] = OrderedDict()
-
-    def holds(self, key: tuple[str, str]) -> bool:
-        return self._until.get(key, 0.0) > self._clock.monotonic()
-
-    def note(self, key: tuple[str, str]) -> None:
-        self._until[key] = self._clock.monotonic() + self._seconds
-        self._until.move_to_end(key)
-        if len(self._until) > KEPT_MISSING:
-            self._until.popitem(last=False)
-
-    def forget(self, key: tuple[str, str]) -> None:
-        self._until.pop(key, None)
+        """It has changed: whatever was found out a moment ago, and whatever others are just reading."""
+        self._parent.missing.forget(self.key(name))
+        self._parent.large.forget(self.key(name))
+        self._parent.shares.forget(self.key(name))
 
 
 class Remotes:
@@ -208,9 +223,11 @@ class Remotes:
             clock=clock, metrics=metrics, max_connections=MAX_CONNECTIONS, via=self.cluster_id, retry=RETRIES,
             connection_wait=CONNECTION_WAIT_SECONDS)
         self._breakers: dict[str, Breaker] = {}
-        self._places: dict[str, Semaphore] = {}
+        self._places: dict[str, Places] = {}
         self._buckets: dict[str, tuple[float, frozenset[str]]] = {}
-        self.missing = Missing(clock)
+        self.missing = Names(clock, MISSING_SECONDS)
+        self.large = Names(clock, LARGE_SECONDS)
+        self.shares = Shares(clock=clock)
         self.turns = Turns()
         """For what must be done once, however many ask for it."""
 
@@ -220,7 +237,7 @@ class Remotes:
         breaker = self._breakers.get(key)
         if breaker is None:
             breaker = self._breakers[key] = Breaker(self._clock)
-            self._places[key] = Semaphore(mapping.remote_concurrency)
+            self._places[key] = Places()
         return Remote(target, self._providers.get(mapping), breaker, self._places[key], self)
 
     def via(self, incoming: str) -> str:
@@ -238,11 +255,12 @@ class Remotes:
     def buckets(self, remote: Remote) -> frozenset[str]:
         """Names of all buckets that the credentials own, as they were at most BUCKETS_SECONDS ago."""
         key = limit_key(remote.target.mapping.remote)
-        due, names = self._buckets.get(key, (0.0, frozenset()))
-        if self._clock.monotonic() >= due:
-            names = frozenset(remote.ask(_bucket_names))
-            self._buckets[key] = self._clock.monotonic() + BUCKETS_SECONDS, names
-        return names
+        with self.turns.of(('buckets', key)):
+            due, names = self._buckets.get(key, (0.0, frozenset()))
+            if self._clock.monotonic() >= due:
+                names = frozenset(remote.ask(_bucket_names))
+                self._buckets[key] = self._clock.monotonic() + BUCKETS_SECONDS, names
+            return names
 
     def close(self) -> None:
         """Idle connections go now, those in use when they come back."""
