@@ -146,7 +146,7 @@ class Cluster:
         if path[0] not in self.containers:
             return Response(status=404, request=request)
         at, known = Timestamp(request.headers['x-timestamp']), self.objects.get(path)
-        if (known is not None and max(known.data_time, known.meta_time) >= at) or self._deleted(path) >= at:
+        if (known is not None and known.data_time >= at) or self._deleted(path) >= at:
             return Response(status=202, request=request)
         try:
             data = request.body_file.read()
@@ -161,7 +161,10 @@ class Cluster:
             return Response(status=201, request=request)
         headers = {k.lower(): v.encode('latin-1').decode() for k, v in request.headers.items()
                    if k.lower().startswith(KEPT)}
-        self.objects[path] = Stored(data, at, at, headers)
+        if known is not None and known.meta_time > at:  # what was posted since lies in a file of its own
+            headers = {k: v for k, v in headers.items() if not k.startswith('x-object-meta-')}
+            headers |= {k: v for k, v in known.headers.items() if k.startswith('x-object-meta-')}
+        self.objects[path] = Stored(data, at, max(at, known.meta_time) if known is not None else at, headers)
         self.tombstones.pop(path, None)
         self.puts.append(path)
         return Response(status=503 if path in self.lost_answers else 201, headers={'etag': etag}, request=request)

@@ -187,9 +187,13 @@ def test_a_user_s_newer_write_stays(cluster: Cluster) -> None:
 
 
 def test_a_user_s_newer_metadata_stays(cluster: Cluster) -> None:
-    cluster.write(OBJECT, DATA, WRITTEN)
+    cluster.write(OBJECT, DATA, archived(counter=int(NOW) + 9), x_object_meta_new='yes')
     cluster.objects[OBJECT].meta_time = later(WRITTEN)
     assert run(cluster, plan(version(DATA)), DATA) == Outcome('newer')
+    cluster.objects[OBJECT].data_time = WRITTEN
+    assert run(cluster, plan(version(DATA, user_metadata={'old': '1'})), DATA).kind == 'restored'
+    stored = cluster.objects[OBJECT]
+    assert (stored.headers.get('x-object-meta-new'), stored.headers.get('x-object-meta-old')) == ('yes', None)
 
 
 def test_a_write_newer_than_ours_stays_though_the_source_is_dated_in_the_future(cluster: Cluster) -> None:
