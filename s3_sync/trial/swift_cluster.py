@@ -350,8 +350,8 @@ class SwiftCluster:
         for node in self.nodes:
             for kind in KINDS:
                 self._add_swift(f'{kind}-server', node.index, node.address, node.port(kind))
-        for index, port in enumerate(self._proxy_ports):
-            self._add_swift('proxy-server', index, first, port)
+        for index, proxy_port in enumerate(self._proxy_ports):
+            self._add_swift('proxy-server', index, first, proxy_port)
 
     def _add_swift(self, kind: str, index: int, address: str, port: int) -> None:
         name = f'{kind}-{index}'
