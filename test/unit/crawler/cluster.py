@@ -198,6 +198,9 @@ class RecorderFactory(HandlerFactory):
         self.handlers: dict[tuple[str, str, str], Recorder] = {}
         self.order: list[tuple[str, str, tuple[str, ...]]] = []
         self.known: list[str] = []
+        self.beside: dict[str, list[str]] = {}
+        """By container: hidden ones that are looked at as well."""
+        self.hidden: set[str] = set()
         self.prepare: Callable[[Recorder], None] = lambda handler: None
 
     def create(self, mapping: Pair, container: str) -> Recorder:
@@ -209,6 +212,12 @@ class RecorderFactory(HandlerFactory):
 
     def known_containers(self, account: str) -> Iterable[str]:
         return self.known
+
+    def companions(self, container: str) -> Iterable[str]:
+        return self.beside.get(container, ())
+
+    def wants_hidden(self, container: str) -> bool:
+        return container in self.hidden
 
     def __getitem__(self, container: str) -> Recorder:
         return next(h for k, h in self.handlers.items() if k[1] == container)

@@ -8,7 +8,7 @@ import pytest
 
 from container_crawler.crawler import Crawler
 from container_crawler.internal_client import ListingError, account_listing
-from test.unit.crawler.cluster import Cluster, LiveClock, Pair, RecorderFactory, settle
+from test.unit.crawler.cluster import Cluster, LiveClock, Pair, Recorder, RecorderFactory, settle
 
 A = 'AUTH_ä'
 Make = Callable[..., Crawler]
@@ -40,6 +40,48 @@ def test_every_container_has_its_own_handler_and_hidden_ones_are_left_out(cluste
     assert report.caught_up
     assert sorted(key[1] for key in factory.handlers) == sorted(names)
     assert all(handler.seen.own == ['x'] for handler in factory.handlers.values())
+
+
+def test_hidden_containers_of_an_account_are_looked_at_where_they_are_asked_for(cluster: Cluster,
+                                                                               crawler_of: Make) -> None:
+    for name in ('c', '\0ours\0c', '\0ours\0gone', '\0versions\0c'):
+        cluster.put(A, name, ['x'])
+    factory = RecorderFactory()
+    factory.hidden = {'\0ours\0c', '\0ours\0gone'}
+    factory.known = ['\0ours\0gone', '\0versions\0c']  # deleted: no listing names them
+    report = crawler_of(cluster, factory, [Pair(A, '/*')],
+                        listing=Listing('\0ours\0c', '\0versions\0c', 'c')).run_once()
+    assert report.caught_up
+    assert {key[1]: handler.seen.own for key, handler in factory.handlers.items()} == {
+        'c': ['x'], '\0ours\0c': ['x'], '\0ours\0gone': ['x']}
+
+
+def test_companions_of_a_named_container_are_looked_at_once_they_exist(cluster: Cluster, crawler_of: Make) -> None:
+    cluster.put(A, 'c', ['x'])
+    factory = RecorderFactory()
+    factory.beside = {'c': ['\0ours\0c'], 'other': ['\0ours\0other']}
+    crawler = crawler_of(cluster, factory, [Pair(A, 'c', 'one'), Pair(A, 'c', 'two')])
+    settle(crawler, 2)
+    assert {key[1:] for key in factory.handlers} == {('c', 'one'), ('c', 'two')}  # what is not there has no handler
+    cluster.put(A, '\0ours\0c', ['\0x'])
+    settle(crawler, 2)
+    assert {key[1:]: handler.seen.own for key, handler in factory.handlers.items()} == {
+        ('c', 'one'): ['x'], ('c', 'two'): ['x'], ('\0ours\0c', 'one'): ['\0x'], ('\0ours\0c', 'two'): ['\0x']}
+
+
+def test_rows_of_hidden_containers_are_no_users_changes(cluster: Cluster, crawler_of: Make) -> None:
+    cluster.put(A, 'c', ['x'])
+    cluster.put(A, '\0ours\0c', ['\0x', '\0y'])
+    factory, clock = RecorderFactory(), LiveClock()
+    factory.beside = {'c': ['\0ours\0c']}
+
+    def keep_hidden(handler: Recorder) -> None:
+        handler.keeping = handler.key[1] != 'c'
+    factory.prepare = keep_hidden
+    crawler = crawler_of(cluster, factory, [Pair(A, 'c')], clock=clock)
+    settle(crawler, 2)
+    assert crawler.outstanding == 2
+    assert (crawler.backlog, crawler.lag(Pair(A, 'c'))) == (0, 0.0)
 
 
 def test_a_named_container_is_visited_once_for_each_mapping(cluster: Cluster, crawler_of: Make) -> None:
