@@ -80,7 +80,9 @@ def meta_of(name: str, headers: dict[str, str], times: RowTimes) -> ObjectMeta:
     headers['content-type'] = clean_content_type(headers.get('content-type') or 'application/octet-stream')
     headers['etag'] = headers.get('etag', '').strip('"')
     headers['x-timestamp'] = times.metadata.normal
-    data = parse_timestamp(headers.get(SOURCE_TIME_HEADER)) or without_marker(times.data)
+    # A user's COPY takes sysmeta along: only with a time of ours does it tell anything.
+    told = parse_timestamp(headers.get(SOURCE_TIME_HEADER)) if is_ours(times.data) else None
+    data = told or without_marker(times.data)
     meta = meta_from_headers(name, headers)
     return replace(
         meta, source_etag='', data_time=data,

@@ -52,11 +52,13 @@ class Inside:
 
     def __init__(self, cluster: SwiftCluster, folder: Path) -> None:
         text = cluster.internal_client_conf.read_text()
-        text = text.replace('cache symlink', 'cache slo dlo symlink')
+        text = text.replace('cache symlink', 'cache slo dlo versioned_writes symlink')
         assert 'slo dlo' in text
         conf = folder / 'restoring.conf'
         conf.write_text(text + '\n[filter:slo]\nuse = egg:swift#slo\nrate_limit_under_size = 0\n'
-                               '[filter:dlo]\nuse = egg:swift#dlo\n')
+                               '[filter:dlo]\nuse = egg:swift#dlo\n'
+                               '[filter:versioned_writes]\nuse = egg:swift#versioned_writes\n'
+                               'allow_object_versioning = true\n')
         self._account = cluster.account
         self._client = make_internal_client(str(cluster.swift_dir), str(conf), tries=1)
         self.requests: list[tuple[str, str, int]] = []
@@ -326,6 +328,17 @@ def test_a_copy_dated_in_the_future_can_still_be_written_over_and_deleted(world:
     assert world.get() == b'new'
     world.client.delete_object(world.container, 'o')
     assert world.get() is None
+
+
+def test_a_versioned_container_keeps_what_users_wrote_and_shows_the_restored_object(world: World) -> None:
+    world.client.post_container(world.container, {'X-Versions-Enabled': 'true'})
+    assert world.restore().kind == 'restored'
+    assert world.get() == DATA
+    world.client.put_object(world.container, 'o', b'new')
+    assert world.restore().kind == 'newer'
+    assert world.get() == b'new'
+    versions = world.client.get_container(world.container, query_string='versions=true')[1]
+    assert sorted(entry['bytes'] for entry in versions) == [3, len(DATA)]
 
 
 # -- the daemon --------------------------------------------------------------------------

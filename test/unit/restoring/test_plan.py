@@ -8,11 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from swift.common.utils import Timestamp
 
+from s3_sync.engine.decide import Nothing, Rules, decide
 from s3_sync.large_objects.etags import multipart_etag
 from s3_sync.large_objects.manifest import slo_etag
 from s3_sync.large_objects.model import Segment
 from s3_sync.local.versions import RESTORED_FROM_HEADER, RESTORED_HEADER, SOURCE_TIME_HEADER, meta_of, restored_at
-from s3_sync.restoring.names import LISTED_ETAG_HEADER, MIGRATOR_TAG, REMOTE_ETAG_TAG, S3_ETAG_HEADER
+from s3_sync.restoring.names import (
+    LISTED_ETAG_HEADER,
+    MIGRATOR_TAG,
+    REMOTE_ETAG_TAG,
+    S3_ETAG_HEADER,
+    segment_name,
+    segments_container,
+)
 from s3_sync.restoring.plan import Limits, Origin, RestorePlan, Unrestorable, source_times
 from s3_sync.restoring.proof import Mismatch, Proof, Witness, parts_proof
 from s3_sync.timestamps import MARKER, RowTimes, is_ours, without_marker
@@ -50,6 +58,22 @@ def test_the_row_is_known_as_restored_by_this_generation_and_as_the_same_version
     assert restored_at(headers, times) == NOW
     assert headers[RESTORED_FROM_HEADER] == ORIGIN.generation
     assert meta_of('o', {**headers, 'content-length': '500'}, times).data_time == WRITTEN
+
+
+def test_a_user_s_copy_of_a_restored_object_has_a_time_of_its_own() -> None:
+    made = plan(version(DATA, meta_time=Timestamp(1_650_000_000.5)))
+    now = Timestamp(NOW)
+    assert meta_of('copy', dict(made.headers), RowTimes(now, now, now)).data_time == now
+
+
+def test_nothing_is_sent_back_for_a_restored_object() -> None:
+    remote = version(DATA, meta_time=Timestamp(1_650_000_000.5), etag_is_md5=True)
+    made = plan(remote)
+    local = meta_of('o', {**made.headers, 'content-length': '500'}, RowTimes(made.stamp, made.stamp, made.stamp))
+    rules = Rules(create_only=True, conditional_overwrite=True, optimistic_bytes=0, restored=True,
+                  comparable=lambda meta: meta.content_type)
+    assert isinstance(decide(local, remote, rules), Nothing)
+    assert decide(local, None, rules) == Nothing('restored')
 
 
 def test_a_time_in_the_future_becomes_now_and_the_source_s_travels_along() -> None:
@@ -266,7 +290,6 @@ def test_segments_grow_rather_than_become_too_many() -> None:
 
 
 def test_names_of_own_segments_stay_within_swift_s_limits() -> None:
-    from s3_sync.restoring.names import segment_name, segments_container
     assert len(segments_container('ü' * 128).encode()) <= 256
     long = {segment_name(prefix + 'ö' * 511, WRITTEN, 10, 5, 0) for prefix in ('a', 'b')}
     assert len(long) == 2 and all(len(name.encode()) <= 1024 for name in long)
