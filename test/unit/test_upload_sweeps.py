@@ -16,6 +16,7 @@ from s3_sync.ledger import Ledger
 from s3_sync.remote_health import RemoteHealth
 from s3_sync.sync_container import MappingState
 from s3_sync.upload_sweeps import ABANDONED_SECONDS, EVERY_SECONDS, UploadSweeps
+from s3_sync.wire.tombstones import tombstone_container
 
 LOGGER = logging.getLogger('test.upload_sweeps')
 
@@ -83,7 +84,7 @@ def test_what_was_due_while_nothing_ran_is_done_at_the_start(rig: Rig) -> None:
 def test_every_known_container_of_an_account_has_its_turn_and_errors_wait_for_the_next(
         rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     sweeps = rig.sweeps('/*')
-    for number, container in enumerate('abc'):
+    for number, container in enumerate(('a', 'b', 'c', tombstone_container('a'))):
         rig.ledger.save_progress(rig.state.mapping.generation, f'db-{number}', account='AUTH_a', container=container,
                                  own_row=1, verified_row=1, share='0/1', evaluation='e')
     rig.error = Throttled('slow down', status=503)

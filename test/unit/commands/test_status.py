@@ -9,6 +9,7 @@ from s3_sync.clock import SystemClock
 from s3_sync.ledger import Ledger, NodeLock
 from s3_sync.remote_health import HELD_FACT
 from s3_sync.types import Removal
+from s3_sync.wire.tombstones import tombstone_container
 
 from .conftest import Node, waiting
 
@@ -83,6 +84,15 @@ def test_without_the_nodes_swift_the_ledger_is_still_told(node: Node, ledger: Le
     assert found['mappings'][0]['databases'] == [
         {'id': 'db-1', 'account': 'AUTH_a', 'container': 'one', 'own_row': 7, 'verified_row': 5, 'max_row': None,
          'rows_left': None, 'rows_unverified': 2}]
+
+
+def test_hidden_containers_of_deletions_are_no_databases_of_users(node: Node, ledger: Ledger) -> None:
+    one, evaluation = node.generation('one'), node.settings.containers[0].evaluation
+    for number, container in enumerate(('one', tombstone_container('one'))):
+        ledger.save_progress(one, f'db-{number}', account='AUTH_a', container=container, own_row=7, verified_row=5,
+                             share='0/2', evaluation=evaluation if container == 'one' else 'another')
+    found = _status(node, 'one')['mappings'][0]
+    assert (found['containers'], [db['id'] for db in found['databases']], found['rescan']) == (1, ['db-0'], False)
 
 
 def test_progress_reached_with_another_selection_counts_as_nothing(node: Node, ledger: Ledger) -> None:

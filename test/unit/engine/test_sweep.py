@@ -13,6 +13,7 @@ from s3_sync.concurrency import GreenPool
 from s3_sync.engine.sweep import unreferenced
 from s3_sync.errors import AccountUnreadable
 from s3_sync.local.account import Found, Listed
+from s3_sync.wire.tombstones import tombstone_container
 
 Path = tuple[str, str]
 CONTAINERS = ('c', 'c_segments', '\0versions\0c')
@@ -141,6 +142,13 @@ def test_a_dlo_among_its_own_segments_is_free_and_they_are_not() -> None:
     assert unreferenced(account, [('c', 'a/1'), ('c', 'a')]) == {('c', 'a')}
     account.dlo['c', 'b'] = ('c', 'a')
     assert unreferenced(account, [('c', 'a/1'), ('c', 'a')]) == set()
+
+
+def test_markers_of_deletions_cost_nothing_and_refer_to_nothing() -> None:
+    hidden = tombstone_container('c')
+    account = Account(plain={SEGMENT}, dlo={(hidden, '\0a'): SEGMENT}, unreadable={hidden})
+    assert unreferenced(account, [SEGMENT]) == {SEGMENT}
+    assert account.looks == 0
 
 
 def test_ordinary_objects_cost_nothing_and_the_sweep_ends_when_everything_is_referred_to() -> None:
