@@ -29,6 +29,10 @@ from swift.common.registry import register_swift_info
 from swift.common.utils import get_logger
 
 from s3_sync.shunting.call import Call, Place, StartResponse, parse_path
+from s3_sync.shunting.containers import ContainerVerbs
+from s3_sync.shunting.decisions import Decisions
+from s3_sync.shunting.deleting import ObjectDeleter
+from s3_sync.shunting.listings import Lister
 from s3_sync.shunting.local import App, LocalSwift
 from s3_sync.shunting.markers import Markers
 from s3_sync.shunting.metrics import ProxyMetrics
@@ -37,6 +41,7 @@ from s3_sync.shunting.placement import SEGMENTS, SHUNT, check_placement
 from s3_sync.shunting.reading import ObjectReader
 from s3_sync.shunting.state import Setup, ShuntState, shared_state
 from s3_sync.shunting.versions import Versions
+from s3_sync.shunting.writing import ObjectWriter
 
 SEGMENT_SOURCES = ('SLO', 'DLO')
 
@@ -50,6 +55,7 @@ class _Filter:
         self.app = app
         self._state = state
         self._local = LocalSwift(app)
+        self._decisions = Decisions(state.metrics, state.logger)
         self._setup: Setup | None = None
         self._handlers: Mapping[tuple[str, str], Handler] = {}
 
@@ -86,7 +92,19 @@ class CloudShunt(_Filter):
 
     def _made(self, setup: Setup) -> Mapping[tuple[str, str], Handler]:
         reader = _reader(self._state, setup, self._local)
-        return {('object', 'GET'): reader, ('object', 'HEAD'): reader}
+        lister = _lister(self._state, setup, self._local)
+        containers = ContainerVerbs(setup.remotes, Markers(self._local), lister, clock=self._state.clock,
+                                    logger=self._state.logger)
+        versions = _versions(self._state, setup, self._local)
+        writer = ObjectWriter(setup.remotes, versions, self._decisions)
+        deleter = ObjectDeleter(setup.remotes, versions, Markers(self._local), self._decisions,
+                                clock=self._state.clock)
+        return {('object', 'GET'): reader, ('object', 'HEAD'): reader,
+                ('object', 'PUT'): writer.put, ('object', 'POST'): writer.post,
+                ('object', 'DELETE'): deleter,
+                ('account', 'GET'): lister.account, ('container', 'GET'): lister.container,
+                ('container', 'HEAD'): containers.head, ('container', 'PUT'): containers.put,
+                ('container', 'POST'): containers.post, ('container', 'DELETE'): containers.delete}
 
 
 class CloudShuntSegments(_Filter):
@@ -99,7 +117,8 @@ class CloudShuntSegments(_Filter):
 
     def _made(self, setup: Setup) -> Mapping[tuple[str, str], Handler]:
         reader = _reader(self._state, setup, self._local)
-        return {('object', 'GET'): reader, ('object', 'HEAD'): reader}
+        return {('object', 'GET'): reader, ('object', 'HEAD'): reader,
+                ('container', 'GET'): _lister(self._state, setup, self._local).container}
 
 
 def _reader(state: ShuntState, setup: Setup, local: LocalSwift) -> ObjectReader:
@@ -108,6 +127,10 @@ def _reader(state: ShuntState, setup: Setup, local: LocalSwift) -> ObjectReader:
 
 def _versions(state: ShuntState, setup: Setup, local: LocalSwift) -> Versions:
     return Versions(setup.remotes, Markers(local), clock=state.clock)
+
+
+def _lister(state: ShuntState, setup: Setup, local: LocalSwift) -> Lister:
+    return Lister(setup.table, setup.remotes, Markers(local), logger=state.logger)
 
 
 def filter_factory(global_conf: Mapping[str, str], **local_conf: str) -> Callable[[App], CloudShunt]:

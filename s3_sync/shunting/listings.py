@@ -1,0 +1,204 @@
+"""GET of a merged container or account: who may see it, the cluster's pages, the remotes that are merged in.
+
+What a listing looks like is decided in ``s3_sync.shunting.listing``; here it
+gets its sides and becomes an answer with the cluster's own headers. Whatever
+the cluster refuses is refused in its own words.
+"""
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+
+from swift.common.constraints import ACCOUNT_LISTING_LIMIT, CONTAINER_LISTING_LIMIT
+from swift.common.swob import str_to_wsgi
+
+from s3_sync.config.remote import ANY
+from s3_sync.errors import Error
+from s3_sync.lockstep import OutOfOrder
+from s3_sync.shunting.authorization import Env
+from s3_sync.shunting.call import Call
+from s3_sync.shunting.creation import ACCOUNT_LEVEL, ensure_container
+from s3_sync.shunting.listing.account import merged_account
+from s3_sync.shunting.listing.answer import PARTIAL_HEADER, ListingAnswer
+from s3_sync.shunting.listing.container import merged_container
+from s3_sync.shunting.listing.params import Entry, ListingParams
+from s3_sync.shunting.listing.sides import RemoteSide
+from s3_sync.shunting.listing.tombstones import Tombstones
+from s3_sync.shunting.local import LocalAnswer
+from s3_sync.shunting.markers import Markers, MarkerUnreadable
+from s3_sync.shunting.remotes import Remotes, RemoteUnavailable
+from s3_sync.shunting.targets import Merged, Table, Target, migration_target
+
+_REPLACED = ('content-type', 'content-length')
+VIA = 'x-1space-via'
+
+
+class Refused(Error):
+    """The cluster answers with no listing; ``answer`` is what the client gets."""
+
+    def __init__(self, answer: LocalAnswer) -> None:
+        super().__init__(answer.status_line)
+        self.answer = answer
+
+
+class Lister:
+    """Handler of both; ``container`` and ``account`` are called with the client's request."""
+
+    def __init__(self, table: Table, remotes: Remotes, markers: Markers, *, logger: logging.Logger) -> None:
+        self._table = table
+        self._remotes = remotes
+        self._markers = markers
+        self._logger = logger
+
+    def container(self, call: Call) -> Iterable[bytes]:
+        """GET of a container, by a client or by a middleware that puts large objects together."""
+        merged = call.merged
+        params = ListingParams.from_query_string(call.original.get('QUERY_STRING', ''), CONTAINER_LISTING_LIMIT)
+        if merged is None or params is None:
+            return call.send(call.forward())
+        return self._serve(call, lambda: self._container(call, merged, params))
+
+    def account(self, call: Call) -> Iterable[bytes]:
+        """GET of an account."""
+        profiles = self._table.whole_accounts(call.place.account)
+        params = ListingParams.from_query_string(call.original.get('QUERY_STRING', ''), ACCOUNT_LISTING_LIMIT)
+        if not profiles or params is None or call.authorization.denial(dict(call.original), None) is not None:
+            return call.send(call.forward())
+        targets = [migration_target(profile, ANY, ANY) for profile in profiles]
+
+        def listed() -> Iterable[bytes]:
+            sides = [self._side(call, target) for target in targets]
+            pages = _Pages(call, call.forward)
+            return self._answer(call, pages, merged_account(params, pages, sides, self._tombstones(
+                call.env, call.place.account, ACCOUNT_LEVEL)), targets)
+        return self._serve(call, listed)
+
+    def any_object(self, call: Call, merged: Merged) -> bool:
+        """Whether the merged container shows any object. Refused, RemoteUnavailable, MarkerUnreadable."""
+        targets = self._owned(merged.targets, [])
+        sides = [replace(self._side(call, target), on_error='fail') for target in targets]
+        pages = _Pages(call)
+        params = ListingParams(1)
+        return bool(merged_container(params, pages, sides, self._tombstones(
+            call.env, merged.account, merged.container)).entries)
+
+    # -- inside -------------------------------------------------------------------------
+
+    def _serve(self, call: Call, listed: Callable[[], Iterable[bytes]]) -> Iterable[bytes]:
+        try:
+            return listed()
+        except Refused as refused:
+            return call.send(refused.answer)
+        except RemoteUnavailable as error:
+            return self._unavailable(call, error)
+        except (MarkerUnreadable, OutOfOrder) as error:
+            return self._unavailable(call, RemoteUnavailable('the merged namespace', str(error)))
+
+    def _unavailable(self, call: Call, error: RemoteUnavailable) -> Iterable[bytes]:
+        self._logger.warning('remote GET %s status=503 mapping=%s reason=%s', call.place.path, error.target,
+                             error.reason)
+        return call.unavailable(error)
+
+    def _container(self, call: Call, merged: Merged, params: ListingParams) -> Iterable[bytes]:
+        first = self._first_page(call, merged)
+        info = call.local.container_info(call.env, merged.account, merged.container)
+        if info['status'] // 100 != 2 or call.authorization.denial(
+                dict(call.original), info.get('read_acl')) is not None:
+            # What the proxy remembers is no proof; its answer is, for its callback has been asked by then.
+            answer = first()
+            if answer.status // 100 != 2 or not call.authorization.allowed(call.original['PATH_INFO']):
+                raise Refused(answer)
+            first = partial(_same, answer)
+        unknown: list[str] = []
+        targets = self._owned(merged.targets, unknown)
+        if not targets and not unknown:
+            return call.send(first())
+        pages = _Pages(call, first)
+        sides = [self._side(call, target) for target in targets]
+        tombstones = self._tombstones(call.env, merged.account, merged.container)
+        return self._answer(call, pages, merged_container(params, pages, sides, tombstones), targets, unknown)
+
+    def _first_page(self, call: Call, merged: Merged) -> Callable[[], LocalAnswer]:
+        """Asks the cluster for what the client asked; makes the container if that is what is missing."""
+        def first() -> LocalAnswer:
+            answer = call.forward()
+            if answer.status != 404:
+                return answer
+            try:
+                made = ensure_container(call, merged, self._remotes, missing=True)
+            except BaseException:
+                answer.drain()
+                raise
+            if not made:
+                return answer
+            answer.drain()
+            return call.again()
+        return first
+
+    def _owned(self, targets: Sequence[Target], unknown: list[str]) -> list[Target]:
+        """The targets that count; those that may fail, and of which it cannot be told, go to ``unknown``."""
+        owned = []
+        for target in targets:
+            try:
+                if self._remotes.owns(self._remotes.of(target), target):
+                    owned.append(target)
+            except RemoteUnavailable:
+                if target.mapping.on_remote_error == 'fail':
+                    raise
+                unknown.append(target.name)
+        return owned
+
+    def _side(self, call: Call, target: Target) -> RemoteSide:
+        mapping = target.mapping
+        return RemoteSide(target.name, self._remotes.of(target), target.prefix, target.archives,
+                          mapping.on_remote_error, mapping.reverse_scan_limit, call.via,
+                          {VIA: self._remotes.via(call.via)})
+
+    def _tombstones(self, env: Env, account: str, container: str) -> Tombstones:
+        markers = self._markers
+        return Tombstones(pages=partial(markers.pages, env, account, container),
+                          find=partial(markers.find, env, account, container),
+                          hashed=partial(markers.any_hashed, env, account, container))
+
+    def _answer(self, call: Call, pages: _Pages, listing: ListingAnswer, targets: Sequence[Target],
+                unknown: Sequence[str] = ()) -> Iterable[bytes]:
+        headers = dict(listing.headers)
+        failed = [*unknown, *filter(None, [headers.get(PARTIAL_HEADER)])]
+        if failed:
+            headers[PARTIAL_HEADER] = ', '.join(failed)
+        self._logger.info('remote GET %s status=200 mapping=%s entries=%d%s', call.place.path,
+                          ','.join(target.name for target in targets), listing.entries,
+                          f' partial={",".join(failed)}' if failed else '')
+        kept = [(name, value) for name, value in pages.headers if name.lower() not in _REPLACED]
+        call.start_response('200 OK', kept + [(name, str_to_wsgi(value)) for name, value in headers.items()])
+        return [listing.body]
+
+
+class _Pages:
+    """The cluster's pages of one listing. ``first`` asks for the client's own; the rest are asked in our name."""
+
+    def __init__(self, call: Call, first: Callable[[], LocalAnswer] | None = None) -> None:
+        self._call = call
+        self._first = first
+        self.headers: list[tuple[str, str]] = []
+        """Of the first page, WSGI strings."""
+
+    def __call__(self, params: ListingParams) -> list[Entry]:
+        first, self._first = self._first, None
+        call = self._call
+        answer = first() if first is not None else call.local.request(
+            call.env, 'GET', call.place.account, call.place.container, query=params.query())
+        if answer.status // 100 != 2 or not answer.headers.get('content-type', '').startswith('application/json'):
+            raise Refused(answer)
+        if first is not None:
+            self.headers = answer.raw_headers
+        body = answer.read()
+        entries: list[Entry] = json.loads(body) if body else []
+        return entries
+
+
+def _same(answer: LocalAnswer) -> LocalAnswer:
+    return answer
