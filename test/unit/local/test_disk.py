@@ -122,8 +122,12 @@ def test_our_marker_is_left_out_of_the_time_that_travels(disks: Any, source: Dis
 
 
 def test_the_source_time_of_a_restored_object_is_its_data_time(disks: Any, source: DiskSource) -> None:
-    row = disks.put('o', b'x', T, X_Object_Sysmeta_1space_Source_Time=Timestamp(T + 500).internal)
-    assert source.open(row).meta.data_time == Timestamp(T + 500)
+    told = Timestamp(T + 500)
+    row = disks.put('o', b'x', Timestamp(T, offset=(MARKER << 32) + 7),
+                    X_Object_Sysmeta_1space_Source_Time=told.internal)
+    assert source.open(row).meta.data_time == told
+    copied = disks.put('copy', b'x', T, X_Object_Sysmeta_1space_Source_Time=told.internal)
+    assert source.open(copied).meta.data_time == Timestamp(T), 'a COPY takes sysmeta along'
 
 
 def test_user_metadata_named_like_ours_does_not_change_the_time(disks: Any, source: DiskSource) -> None:
