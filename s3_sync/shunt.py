@@ -34,8 +34,10 @@ from s3_sync.shunting.decisions import Decisions
 from s3_sync.shunting.deleting import ObjectDeleter
 from s3_sync.shunting.listings import Lister
 from s3_sync.shunting.local import App, LocalSwift
+from s3_sync.shunting.manifest_delete import ManifestDeleter, deletes_segments
 from s3_sync.shunting.markers import Markers
 from s3_sync.shunting.metrics import ProxyMetrics
+from s3_sync.shunting.opening import Opener
 from s3_sync.shunting.options import Options
 from s3_sync.shunting.placement import SEGMENTS, SHUNT, check_placement
 from s3_sync.shunting.reading import ObjectReader
@@ -72,7 +74,7 @@ class _Filter:
         if handler is None:
             return self.app(env, start_response)
         merged = setup.table.lookup(place.account, place.container)
-        if merged is None and place.container:
+        if merged is None and place.container and not deletes_segments(env):
             return self.app(env, start_response)
         return handler(Call(env, start_response, place, merged, self._local))
 
@@ -101,7 +103,7 @@ class CloudShunt(_Filter):
                                 clock=self._state.clock)
         return {('object', 'GET'): reader, ('object', 'HEAD'): reader,
                 ('object', 'PUT'): writer.put, ('object', 'POST'): writer.post,
-                ('object', 'DELETE'): deleter,
+                ('object', 'DELETE'): ManifestDeleter(self, self.app, setup.table, deleter),
                 ('account', 'GET'): lister.account, ('container', 'GET'): lister.container,
                 ('container', 'HEAD'): containers.head, ('container', 'PUT'): containers.put,
                 ('container', 'POST'): containers.post, ('container', 'DELETE'): containers.delete}
@@ -122,7 +124,8 @@ class CloudShuntSegments(_Filter):
 
 
 def _reader(state: ShuntState, setup: Setup, local: LocalSwift) -> ObjectReader:
-    return ObjectReader(setup.table, _versions(state, setup, local), logger=state.logger)
+    return ObjectReader(setup.table, _versions(state, setup, local), Opener(clock=state.clock),
+                        Decisions(state.metrics, state.logger))
 
 
 def _versions(state: ShuntState, setup: Setup, local: LocalSwift) -> Versions:
