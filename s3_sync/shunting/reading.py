@@ -1,147 +1,166 @@
 """GET and HEAD of an object: the cluster first, a remote only when semantics 9 says so."""
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from swift.common.request_helpers import resolve_etag_is_at_header
 from swift.common.swob import Response, wsgi_unquote
 
-from s3_sync.base_sync import ProviderResponse
-from s3_sync.errors import ConnectionFailed, NotFound
-from s3_sync.shunting.call import RESTORED_SYSMETA, SOURCE_HEADER, Call, Place, parse_path, wsgi_headers
-from s3_sync.shunting.local import LocalAnswer, wsgi_path
-from s3_sync.shunting.remote_body import RemoteBody
-from s3_sync.shunting.remotes import Remote, RemoteUnavailable
-from s3_sync.shunting.targets import Merged, Table
+from s3_sync.local.versions import RESTORED_HEADER
+from s3_sync.shunting.call import SOURCE_HEADER, Call, Place, parse_path, wsgi_headers
+from s3_sync.shunting.decisions import Decisions
+from s3_sync.shunting.local import LocalAnswer
+from s3_sync.shunting.opening import REFUSALS, Body, Found, Opener
+from s3_sync.shunting.remotes import RemoteUnavailable
+from s3_sync.shunting.targets import Table
 from s3_sync.shunting.versions import Versions
-from s3_sync.types import ObjectMeta
+from s3_sync.timestamps import is_ours, parse_timestamp
 
-PASSED_ON = ('multipart-manifest', 'part-number', 'format', 'symlink')
-"""Parameters that mean the same at the remote."""
+UNAVAILABLE = 'onespace.unavailable'
+"""In the request's info cache, which subrequests share: a segment's remote could not be asked."""
+INFO_CACHE = 'swift.infocache'
+_USER_METADATA = 'x-object-meta-'
+_EXPOSED = 'access-control-expose-headers'
+_OF_THE_REQUEST = ('access-control-', 'content-location', 'vary')
+"""Headers of the cluster's 404 that tell of the request, not of what is missing."""
 
 
-@dataclass
-class Found:
-    """A remote version that the merged namespace shows, opened for the request at hand."""
+class Restores(Protocol):
+    """Brings back what a client reads in whole."""
 
-    remote: Remote
-    place: Place
-    meta: ObjectMeta
-    opened: ProviderResponse
-    first: int
-    stop: int
-
-    def close(self) -> None:
-        self.opened.close()
+    def along(self, call: Call, found: Found, answer: LocalAnswer) -> Body | Iterator[bytes]:
+        """The client's iterator instead of ``found.body``, which it closes."""
 
 
 class ObjectReader:
-    def __init__(self, table: Table, versions: Versions, *, logger: logging.Logger) -> None:
+    """``restores`` None: nothing is restored."""
+
+    def __init__(self, table: Table, versions: Versions, opener: Opener, decisions: Decisions, *,
+                 restores: Restores | None = None) -> None:
         self._table = table
         self._versions = versions
-        self._logger = logger
+        self._opener = opener
+        self._decisions = decisions
+        self._restores = restores
 
     def __call__(self, call: Call) -> Iterable[bytes]:
         answer = call.forward()
-        if not is_missing(answer):
-            return call.send(answer, source='restored' if RESTORED_SYSMETA in names(answer) else 'local')
-        place = meant_place(call, answer)
-        merged = self._table.lookup(place.account, place.container) if place is not None else None
-        if place is None or merged is None or not call.authorization.allowed(
-                wsgi_path(place.account, place.container, place.name)):
+        if answer.status != 404 and not _is_missing(answer):
+            error = _unavailable_segment(call, answer)
+            if error is not None:
+                answer.drain()
+                return call.unavailable(error)
+            return call.send(answer, source=source_of(answer))
+        meant = _meant(call, answer)
+        if meant is None or not call.authorization.allowed(meant[1]):
+            return call.send(answer)
+        place = meant[0]
+        merged = self._table.lookup(place.account, place.container)
+        if merged is None:
             return call.send(answer)
         try:
-            found = self.find(call, place, merged, answer)
+            found = self._versions.find(call, place, merged, answer,
+                                        lambda remote: self._opener.look(call, remote, place))
+            if found is None:
+                return call.send(answer)
+            answer.drain()
+            return self._send(call, found, answer)
         except RemoteUnavailable as error:
             answer.drain()
+            self._decisions.note(call, 'unavailable', error.target, error.reason)
+            call.env.get(INFO_CACHE, {})[UNAVAILABLE] = error
             return call.unavailable(error)
-        if found is None:
-            return call.send(answer)
-        answer.drain()
-        return self._send(call, found, answer)
-
-    def find(self, call: Call, place: Place, merged: Merged, answer: LocalAnswer) -> Found | None:
-        """The version to show; None when the merged namespace has none. RemoteUnavailable when that cannot be told."""
-        return self._versions.find(call, place, merged, answer, lambda remote: self._open(call, remote, place))
-
-    def _open(self, call: Call, remote: Remote, place: Place) -> Found | None:
-        query = {key: value for key, value in call.query.items() if key in PASSED_ON}
-        wanted = call.header('range')
-        ranges = wanted.count(',')
-        method = 'HEAD' if call.method == 'HEAD' or ranges else 'GET'
-        opened = remote.open(place.name, method=method, byte_range='' if ranges else wanted, query=query, via=call.via)
-        if opened.status == 416:
-            opened.close()
-            opened = remote.open(place.name, method='HEAD', query=query, via=call.via)
-        if opened.status == 404:
-            opened.close()
-            return None
-        meta = opened.meta
-        if meta is None or opened.status not in (200, 206):
-            opened.close()
-            raise RemoteUnavailable(remote.target.name, f'status {opened.status}')
-        first, stop = _span(opened, meta.size)
-        return Found(remote, place, meta, opened, first, stop)
 
     def _send(self, call: Call, found: Found, answer: LocalAnswer) -> Iterable[bytes]:
+        try:
+            if found.status in REFUSALS:
+                response = _refusal(call, found, answer)
+            else:
+                response, found = self._response(call, found, answer)
+            # What it is in the end is decided here: conditions, ranges.
+            sent = call.respond(response)
+        except BaseException:
+            found.close()
+            raise
+        self._decisions.note(call, 'served', found.remote.target.name, f'status {response.status_int}')
+        return sent
+
+    def _response(self, call: Call, found: Found, answer: LocalAnswer) -> tuple[Response, Found]:
+        """As the object server would build it, and what it reads from."""
         request = call.request()
-        headers = wsgi_headers(found.opened.headers)
-        headers.pop('content-range', None)
-        headers.update({name: value for name, value in answer.raw_headers
-                        if name.lower().startswith('access-control-') or name.lower() == 'content-location'})
-        headers[SOURCE_HEADER] = 'remote'
-        response = Response(request=request, status=200, headers=headers, conditional_response=True)
-        response.app_iter = RemoteBody(
-            found.opened if call.method == 'GET' else None, found.first, found.stop, found.meta.size,
-            lambda start, stop: self._reopen(call, found, start, stop))
-        if call.method == 'HEAD':
-            found.opened.close()
-        response.headers['Content-Length'] = str(found.meta.size)
+        response = Response(request=request, status=found.status, headers=_headers(found, answer),
+                            conditional_response=True)
         response._conditional_etag = resolve_etag_is_at_header(request, response.headers)
-        self._logger.info('remote %s %s status=200 mapping=%s bytes=%d', call.method, found.place.path,
-                          found.remote.target.name, found.meta.size)
-        return call.respond(response)
-
-    def _reopen(self, call: Call, found: Found, start: int, stop: int) -> ProviderResponse:
-        query = {key: value for key, value in call.query.items() if key in PASSED_ON}
-        whole = (start, stop) == (0, found.meta.size)
-        opened = found.remote.open(found.place.name, byte_range='' if whole else f'bytes={start}-{stop - 1}',
-                                   query=query, via=call.via)
-        if opened.meta is None or opened.meta.etag != found.meta.etag or opened.meta.size != found.meta.size:
-            opened.close()
-            raise NotFound(f'{found.place.path}: the remote holds another version now')
-        if _span(opened, found.meta.size) != (start, stop):
-            opened.close()
-            raise ConnectionFailed(f'{found.place.path}: the remote answers with other bytes than were asked for')
-        return opened
+        ranges = request.range.ranges_for_length(found.size) if request.range and found.status == 200 else None
+        if not found.wanted.head and response._get_conditional_response_status() is None and ranges != []:
+            if found.body is None:
+                found = self._opener.fetch(call, found, ranges[0] if ranges and found.size else None)
+            if self._restores is not None and found.wanted.plain:
+                response.app_iter = self._restores.along(call, found, answer)
+        response.app_iter = response.app_iter or found.body or []
+        # Only now: an iterator says nothing of its length.
+        response.content_length = None if found.span is None else found.span[1] - found.span[0]
+        return response, found
 
 
-def names(answer: LocalAnswer) -> Iterable[str]:
-    return [name.lower() for name, _ in answer.raw_headers]
+def source_of(answer: LocalAnswer) -> str:
+    """X-1space-Source of an object that is here."""
+    if answer.status // 100 != 2:
+        return 'local'
+    for name, _ in answer.raw_headers:
+        if name.lower() == RESTORED_HEADER:
+            # A copy takes its original's sysmeta along; only our own time makes it count.
+            data = parse_timestamp(answer.headers.get('x-backend-data-timestamp'))
+            return 'restored' if data is not None and is_ours(data) else 'local'
+    return 'local'
 
 
-def is_missing(answer: LocalAnswer) -> bool:
-    """404, or 412 of If-Match where there is no object that could match."""
-    return answer.status == 404 or (answer.status == 412 and 'etag' not in answer.headers
-                                    and 'x-timestamp' not in answer.headers)
+def _is_missing(answer: LocalAnswer) -> bool:
+    """Whether a 412 is that of If-Match where there is no object that could match."""
+    return answer.status == 412 and 'etag' not in answer.headers and 'x-timestamp' not in answer.headers
 
 
-def meant_place(call: Call, answer: LocalAnswer) -> Place | None:
-    """Whose absence the answer tells: of the object that was asked for, or of the one that a link leads to."""
+def _unavailable_segment(call: Call, answer: LocalAnswer) -> RemoteUnavailable | None:
+    """Why slo or dlo could not read the beginning of a large object, if a remote is the reason: they say 409 then."""
+    if answer.status not in (409, 503):
+        return None
+    error: RemoteUnavailable | None = call.env.get(INFO_CACHE, {}).get(UNAVAILABLE)
+    return error
+
+
+def _meant(call: Call, answer: LocalAnswer) -> tuple[Place, str] | None:
+    """Whose absence the answer tells, and the path that was asked permission for: what a link leads to, or the object.
+
+    None: nothing that a remote could have.
+    """
     location = next((value for name, value in reversed(answer.raw_headers) if name.lower() == 'content-location'), '')
     if not location:
-        return call.place
-    return parse_path(wsgi_unquote(location))
+        return call.place, str(call.original['PATH_INFO'])
+    path = str(wsgi_unquote(location))
+    place = parse_path(path)
+    return None if place is None or not place.name else (place, path)
 
 
-def _span(opened: ProviderResponse, size: int) -> tuple[int, int]:
-    """The bytes that an answer holds."""
-    if opened.status != 206:
-        return 0, size
-    unit, _, rest = opened.headers.get('content-range', '').partition(' ')
-    first, _, last = rest.partition('/')[0].partition('-')
-    if unit != 'bytes' or not (first.isdigit() and last.isdigit()):
-        raise ConnectionFailed('the remote does not say which bytes it sends')
-    return int(first), int(last) + 1
+def _headers(found: Found, answer: LocalAnswer) -> dict[str, str]:
+    """WSGI strings."""
+    headers = wsgi_headers(found.headers)
+    if found.status == 200:
+        headers.pop('content-range', None)
+    headers.pop('content-length', None)
+    for name, value in answer.raw_headers:
+        lower = name.lower()
+        if lower == _EXPOSED:
+            value = ', '.join([value, *(key for key in headers if key.startswith(_USER_METADATA))])
+        if lower.startswith(_OF_THE_REQUEST):
+            headers[lower] = value
+    headers[SOURCE_HEADER] = 'remote'
+    return headers
+
+
+def _refusal(call: Call, found: Found, answer: LocalAnswer) -> Response:
+    headers = {key: value for key, value in _headers(found, answer).items()
+               if key in ('content-range', 'content-type', 'x-parts-count') or key.startswith(_OF_THE_REQUEST)}
+    body = b'' if call.method == 'HEAD' else found.refusal
+    return Response(request=call.request(), status=found.status, headers={**headers, SOURCE_HEADER: 'remote'},
+                    body=body)

@@ -13,27 +13,27 @@ from swift.common.swob import multi_range_iterator
 
 from s3_sync.base_sync import ProviderResponse
 from s3_sync.clock import Clock
-from s3_sync.errors import ConnectionFailed, TemporaryError
+from s3_sync.errors import ConnectionFailed, NotFound, TemporaryError
 from s3_sync.shunting.remotes import RemoteUnavailable
 
 RESUME_WAITS = (0.0, 0.5, 2.0)
 """Seconds before each try to take a broken body up again."""
 
-Open = Callable[[int, int], ProviderResponse]
-"""From first byte up to (not with) an end: a fresh answer for these bytes of the same version, or an error."""
+Span = tuple[int, int]
+Open = Callable[[int, int], tuple[ProviderResponse, Span]]
+"""From first byte up to (not with) an end: a new answer of the same version with at least these, or an error."""
 
 
 class RemoteBody:
     """A response's ``app_iter``. ``close`` frees everything at once, also while the body is being read.
 
-    ``opened`` holds the bytes of ``span`` (first byte and end); None: nothing is open yet.
-    ``reopen`` None: this body cannot be had in part, what breaks stays broken.
+    ``opened`` holds the bytes of ``span`` (first byte and end).
     ``done`` is called once, when nothing of the remote is in use any more.
     """
 
-    def __init__(self, opened: ProviderResponse | None, span: tuple[int, int], reopen: Open | None, *, clock: Clock,
+    def __init__(self, opened: ProviderResponse, span: Span, reopen: Open, *, clock: Clock,
                  done: Callable[[], None] = lambda: None) -> None:
-        self._opened = opened
+        self._opened: ProviderResponse | None = opened
         self._span = span
         self._reopen = reopen
         self._clock = clock
@@ -56,16 +56,17 @@ class RemoteBody:
         parts = multi_range_iterator(ranges, content_type, boundary, content_size, self.app_iter_range)
         return _Closing(parts, self)
 
-    def take(self, start: int, stop: int, *, again: bool) -> ProviderResponse:
-        """An answer with these bytes. ``again``: the one before broke off."""
+    def take(self, start: int, stop: int) -> tuple[ProviderResponse, int]:
+        """An answer with these bytes, and which byte it begins with."""
         opened, self._opened = self._opened, None
         if opened is not None:
-            if self._span == (start, stop):
-                return opened
+            if self._span[0] <= start and stop <= self._span[1]:
+                return opened, self._span[0]
             opened.close()
-        if self._reopen is None or self._closed:
-            raise _Broken('the remote body broke off and cannot be taken up again' if again else 'closed')
-        return self._reopen(start, stop)
+        if self._closed:
+            raise NotFound('the body was closed')
+        opened, span = self._reopen(start, stop)
+        return opened, span[0]
 
     def close(self) -> None:
         if self._closed:
@@ -79,10 +80,6 @@ class RemoteBody:
         self._done()
 
 
-class _Broken(ConnectionFailed):
-    """For good."""
-
-
 class _Run:
     """Iterator over some bytes; resumes broken connections, and checks that exactly these bytes come."""
 
@@ -92,6 +89,7 @@ class _Run:
         self._stop = stop
         self._clock = clock
         self._answer: ProviderResponse | None = None
+        self._skip = 0
         self._breaks = 0
 
     def __iter__(self) -> Iterator[bytes]:
@@ -101,9 +99,9 @@ class _Run:
         while self._at < self._stop:
             try:
                 chunk = self._read()
-            except (TemporaryError, RemoteUnavailable) as error:
+            except (TemporaryError, RemoteUnavailable):
                 self.release()
-                if isinstance(error, _Broken) or self._breaks == len(RESUME_WAITS):
+                if self._breaks == len(RESUME_WAITS):
                     raise
                 self._clock.sleep(RESUME_WAITS[self._breaks])
                 self._breaks += 1
@@ -117,11 +115,14 @@ class _Run:
 
     def _read(self) -> bytes:
         if self._answer is None:
-            self._answer = self._body.take(self._at, self._stop, again=self._breaks > 0)
+            self._answer, begins = self._body.take(self._at, self._stop)
+            self._skip = self._at - begins  # not everybody heeds Range
         chunk = next(self._answer.body, None)
         if chunk is None:
             raise ConnectionFailed(f'the remote body ended {self._stop - self._at} bytes early')
-        return chunk
+        skipped = min(self._skip, len(chunk))
+        self._skip -= skipped
+        return chunk[skipped:]
 
     def release(self) -> None:
         answer, self._answer = self._answer, None

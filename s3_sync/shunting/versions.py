@@ -7,9 +7,10 @@ from typing import Protocol, TypeVar
 from swift.common.utils import Timestamp
 
 from s3_sync.clock import Clock
+from s3_sync.concurrency import GreenThread, Timeout, spawn
 from s3_sync.shunting.call import Call, Place
 from s3_sync.shunting.local import LocalAnswer
-from s3_sync.shunting.markers import Markers, MarkerUnreadable
+from s3_sync.shunting.markers import Marker, Markers, MarkerUnreadable
 from s3_sync.shunting.remotes import Remote, Remotes, RemoteUnavailable
 from s3_sync.shunting.targets import Merged
 from s3_sync.timestamps import is_ours, parse_timestamp
@@ -46,15 +47,17 @@ class Versions:
         deleted = deleted_at(answer)
         archived = was_archived(answer)
         unsure: RemoteUnavailable | None = None
+        marker: _Beside | None = None
         for target in merged.covering(place.name):
             remote = self._remotes.of(target)
             if not archived and remote.known_missing(place.name):
                 continue
+            marker = marker or _Beside(self._markers, call, place)
             try:
                 found = look(remote)
                 if found is None:
                     remote.note_missing(place.name)
-                elif self._shows(call, place, target.name, found, deleted):
+                elif self._shows(target.name, found, deleted, marker):
                     return found
             except RemoteUnavailable as error:
                 unsure = unsure or error
@@ -62,11 +65,11 @@ class Versions:
             raise unsure
         return None
 
-    def _shows(self, call: Call, place: Place, target: str, found: Version, deleted: Timestamp | None) -> bool:
+    def _shows(self, target: str, found: Version, deleted: Timestamp | None, beside: _Beside) -> bool:
         shown = False
         try:
             if not self.expired(found.meta) and not (deleted is not None and hides(deleted, found.meta)):
-                marker = self._markers.find(call.env, place.account, place.container, place.name)
+                marker = beside.marker()
                 shown = marker is None or not hides(marker.time, found.meta)
         except MarkerUnreadable as error:
             raise RemoteUnavailable(target, 'tombstones cannot be read') from error
@@ -78,6 +81,27 @@ class Versions:
     def expired(self, meta: ObjectMeta) -> bool:
         """A version whose time is over is not there, whether or not its store has noticed."""
         return meta.delete_at is not None and meta.delete_at <= self._clock.now()
+
+
+class _Beside:
+    """Looks for the marker while the remote is asked: a client waits for the slower of the two, not for both."""
+
+    def __init__(self, markers: Markers, call: Call, place: Place) -> None:
+        self._error: BaseException | None = None
+        self._thread: GreenThread = spawn(self._find, markers, call, place)
+
+    def marker(self) -> Marker | None:
+        found: Marker | None = self._thread.wait()
+        if self._error is not None:
+            raise self._error
+        return found
+
+    def _find(self, markers: Markers, call: Call, place: Place) -> Marker | None:
+        try:
+            return markers.find(call.env, place.account, place.container, place.name)
+        except (Exception, Timeout) as error:  # raised where it matters; there may be nothing that it would hide
+            self._error = error
+            return None
 
 
 def names_other_version(call: Call) -> bool:
