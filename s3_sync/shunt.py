@@ -40,6 +40,7 @@ from s3_sync.shunting.metrics import ProxyMetrics
 from s3_sync.shunting.opening import Opener
 from s3_sync.shunting.options import Options
 from s3_sync.shunting.placement import SEGMENTS, SHUNT, check_placement
+from s3_sync.shunting.provision import Provision
 from s3_sync.shunting.reading import ObjectReader
 from s3_sync.shunting.state import Setup, ShuntState, shared_state
 from s3_sync.shunting.versions import Versions
@@ -89,7 +90,14 @@ def _kind(place: Place) -> str:
 class CloudShunt(_Filter):
     """Everything that clients ask for."""
 
+    def __init__(self, app: App, state: ShuntState) -> None:
+        super().__init__(app, state)
+        self._provision = Provision(self._local, lambda setup: state.setup is setup, clock=state.clock,
+                                    logger=state.logger)
+        state.on_setup(self._provision.keep)
+
     def __call__(self, env: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        self._provision.lend(env)
         return self._handle(env, start_response)
 
     def _made(self, setup: Setup) -> Mapping[tuple[str, str], Handler]:

@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from swift.common.utils import Timestamp
-
 from s3_sync.shunting.authorization import Env
 from s3_sync.shunting.call import Call
 from s3_sync.shunting.local import LocalSwift
 from s3_sync.shunting.markers import Marker, Markers, MarkerUnreadable
-from s3_sync.shunting.remotes import Remotes, RemoteUnavailable
+from s3_sync.shunting.remotes import Remote, Remotes, RemoteUnavailable
 from s3_sync.shunting.targets import Merged, Target
-from s3_sync.timestamps import parse_timestamp, without_marker
+from s3_sync.timestamps import http_date_seconds, without_marker
 
 MIGRATOR_SYSMETA = 'x-container-sysmeta-multi-cloud-internal-migrator'
 """``migrating`` on containers that were made for a migration, ``modified`` once a user changed their metadata."""
@@ -88,7 +86,7 @@ def confirmed(local: LocalSwift, env: Env, merged: Merged,
         if not asked:
             deleted = Markers(local).find(env, merged.account, ACCOUNT_LEVEL, merged.container)
             asked = True
-        if deleted is None or _made_later(headers, deleted.time):
+        if deleted is None or _made_at(remotes, remote, headers) > float(without_marker(deleted.time)):
             return target, headers
     if unsure is not None:
         raise unsure
@@ -108,10 +106,15 @@ def container_headers(target: Target, remote: Mapping[str, str]) -> dict[str, st
     return headers
 
 
-def _made_later(headers: Mapping[str, str], deleted: Timestamp) -> bool:
-    """Whether the remote's container is another than the one that was deleted. Buckets do not tell."""
-    made = parse_timestamp(headers.get('x-timestamp'))
-    return made is not None and bool(without_marker(made) > without_marker(deleted))
+def _made_at(remotes: Remotes, remote: Remote, headers: Mapping[str, str]) -> float:
+    """When the remote's container was certainly there as it is, Unix seconds; 0 when that is not told.
+
+    Another Swift's X-Timestamp is that of a container's first life; its Last-Modified is rounded up.
+    """
+    if remote.target.any_bucket:
+        return remotes.buckets(remote).get(remote.target.mapping.remote.bucket, 0.0)
+    changed = http_date_seconds(headers.get('last-modified', '')) if 'x-timestamp' in headers else None
+    return changed - 1 if changed is not None else 0.0
 
 
 def _exists(local: LocalSwift, env: Env, merged: Merged) -> bool:

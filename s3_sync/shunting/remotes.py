@@ -224,7 +224,7 @@ class Remotes:
             connection_wait=CONNECTION_WAIT_SECONDS)
         self._breakers: dict[str, Breaker] = {}
         self._places: dict[str, Places] = {}
-        self._buckets: dict[str, tuple[float, frozenset[str]]] = {}
+        self._buckets: dict[str, tuple[float, Mapping[str, float]]] = {}
         self.missing = Names(clock, MISSING_SECONDS)
         self.large = Names(clock, LARGE_SECONDS)
         self.shares = Shares(clock=clock)
@@ -250,16 +250,22 @@ class Remotes:
 
     def owns(self, remote: Remote, target: Target) -> bool:
         """Whether the bucket is the credentials' own, where that is not plain from the configuration (semantics 10)."""
-        return not target.any_bucket or target.mapping.remote.bucket in self.buckets(remote)
+        bucket = target.mapping.remote.bucket
+        return not target.any_bucket or bucket in self.buckets(remote, wanted=bucket)
 
-    def buckets(self, remote: Remote) -> frozenset[str]:
-        """Names of all buckets that the credentials own, as they were at most BUCKETS_SECONDS ago."""
+    def buckets(self, remote: Remote, *, wanted: str = '') -> Mapping[str, float]:
+        """All buckets that the credentials own, and when they were made (Unix seconds, 0: unknown).
+
+        As they were at most BUCKETS_SECONDS ago; MISSING_SECONDS when ``wanted`` is not among them.
+        """
         key = limit_key(remote.target.mapping.remote)
         with self.turns.of(('buckets', key)):
-            due, names = self._buckets.get(key, (0.0, frozenset()))
-            if self._clock.monotonic() >= due:
-                names = frozenset(remote.ask(_bucket_names))
-                self._buckets[key] = self._clock.monotonic() + BUCKETS_SECONDS, names
+            now = self._clock.monotonic()
+            asked, names = self._buckets.get(key, (-BUCKETS_SECONDS, {}))
+            age = now - asked
+            if age >= BUCKETS_SECONDS or (wanted and wanted not in names and age >= MISSING_SECONDS):
+                names = remote.ask(_buckets)
+                self._buckets[key] = now, names
             return names
 
     def close(self) -> None:
@@ -267,12 +273,12 @@ class Remotes:
         self._providers.close()
 
 
-def _bucket_names(provider: BaseSync) -> list[str]:
-    names: list[str] = []
+def _buckets(provider: BaseSync) -> dict[str, float]:
+    names: dict[str, float] = {}
     marker = ''
     while True:
         page = provider.list_buckets(marker=marker)
-        names += [entry.name for entry in page.entries]
+        names.update((entry.name, entry.last_modified) for entry in page.entries)
         if not page.next_marker:
             return names
         marker = page.next_marker
