@@ -43,5 +43,5 @@ def iso_time(seconds: float) -> str:
 def _whole_second(seconds: int) -> str:
     try:
         return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
-    except (OverflowError, ValueError):  # a store may tell anything
+    except (OverflowError, OSError, ValueError):  # a store may tell anything
         return _EPOCH[:19]

@@ -34,12 +34,13 @@ class Store(MemorySync):
     """No Swift: lists rows with these manners. ``fail_at``: the request (from 0) that fails, and all after it."""
 
     def __init__(self, rows: Iterable[Row], manners: Manners = Manners(), *, fail_at: int | None = None,
-                 clock_offset: float = 0.0, exists: bool = True) -> None:
+                 clock_offset: float = 0.0, upload_delay: float = 0.0, exists: bool = True) -> None:
         super().__init__(capabilities=replace(CAPABILITIES, ordered_listing=manners.ordered))
         self.rows = {row.name: row for row in rows}
         self.manners = manners
         self.fail_at = fail_at
         self.clock_offset = clock_offset
+        self._told_later = clock_offset + upload_delay
         self.exists = exists
         self.requests: list[dict[str, Any]] = []
         self._empty_next = True
@@ -101,7 +102,8 @@ class Store(MemorySync):
                     entries[subdir] = ListingEntry(subdir, subdir=True)
                 else:
                     row = self.rows[name]
-                    entries[name] = ListingEntry(name, row.size, row.etag, row.time, row.content_type)
+                    entries[name] = ListingEntry(name, row.size, row.etag, row.time + self._told_later,
+                                                 row.content_type)
         return list(entries.values())
 
 
