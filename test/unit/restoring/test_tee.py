@@ -10,7 +10,7 @@ from s3_sync.concurrency import Event, sleep, spawn
 from s3_sync.errors import ConnectionFailed
 from s3_sync.restoring.plan import RestorePlan
 from s3_sync.restoring.sources import Source
-from s3_sync.restoring.tee import GONE, LATER, SLOW, STALLED, Tee
+from s3_sync.restoring.tee import GONE, LATER, REMOTE, SLOW, STALLED, Tee
 from s3_sync.restoring.writer import Outcome, Writer
 from test.unit.restoring.cluster import Cluster
 from test.unit.restoring.objects import NOW, chunks, layout, plan, some_bytes, version, whole
@@ -219,6 +219,13 @@ def test_bytes_that_are_not_the_version_s_are_never_stored(data: bytes) -> None:
     stage.tee.close()
     assert stage.tee.wait().kind == 'failed' or stage.stored() == DATA
     assert stage.stored() in (None, DATA)
+
+
+def test_a_stream_that_ends_early_ends_the_restore_though_nobody_closes_it() -> None:
+    stage = Stage(remote=Remote(DATA[:-1]))
+    list(stage.tee)
+    outcome = stage.tee.wait()
+    assert (outcome.kind, outcome.reason) == ('failed', REMOTE)
 
 
 def test_a_client_that_was_served_does_not_wait_for_the_restore() -> None:
