@@ -20,9 +20,9 @@ from container_crawler.folder import Clock, Folder, HandlerEntry, MappingState, 
 from container_crawler.handlers import ContainerMapping, HandlerFactory, Progress, RowHandler
 from container_crawler.remote_roots import RemoteRoots
 from container_crawler.scan import Scanner, ScanPass, Visit
-from container_crawler.shards import ContainerPath, ask_for_shards
+from container_crawler.shards import ContainerPath, ask_for_shards, is_hidden
 from container_crawler.stamps import Stamp
-from container_crawler.targets import Targets, is_hidden
+from container_crawler.targets import Targets
 from container_crawler.turns import Turns
 
 __all__ = ['Crawler', 'CrawlerSettings', 'DatabaseInfo', 'HandlerFactory', 'OnceReport', 'Progress', 'RowHandler']

@@ -14,9 +14,11 @@ from eventlet import spawn_n
 
 from container_crawler.exceptions import CrawlerError
 from container_crawler.folder import Clock, Target
-from container_crawler.shards import ContainerPath
+from container_crawler.shards import ContainerPath, is_hidden
 
 ROUND_SECONDS = 60.0
+HIDDEN_ROUND_SECONDS = 600.0
+"""Of hidden containers, of which most do not exist."""
 REQUESTS_PER_SECOND = 20.0
 AT_ONCE = 4
 MOST = 1_000_000
@@ -43,7 +45,8 @@ class RemoteRoots:
         """Have the root's shards asked for if it is its time, or ``now``."""
         key = hash(target.path)
         monotonic = self._clock.monotonic()
-        if not (now or self._is_due(key, monotonic)):
+        every = HIDDEN_ROUND_SECONDS if is_hidden(target.container) else ROUND_SECONDS
+        if not (now or self._is_due(key, monotonic, every)):
             return
         if len(self._asked) >= MOST:
             self._asked.clear()
@@ -71,9 +74,9 @@ class RemoteRoots:
         finally:
             self._asking -= 1
 
-    def _is_due(self, key: int, monotonic: float) -> bool:
+    def _is_due(self, key: int, monotonic: float, every: float) -> bool:
         asked = self._asked.get(key)
-        period = max(ROUND_SECONDS, len(self._asked) / REQUESTS_PER_SECOND)
+        period = max(every, len(self._asked) / REQUESTS_PER_SECOND)
         if asked is not None and monotonic - asked < period:
             return False
         self._allowance = min(self._allowance + (monotonic - self._refilled_at) * REQUESTS_PER_SECOND,

@@ -29,6 +29,11 @@ class ShardsUnknown(CrawlerError):
     """None of the container's nodes could be asked for its shard ranges."""
 
 
+def is_hidden(container: str) -> bool:
+    """Whether it is no user's: Swift reserves names with a NUL."""
+    return '\0' in container
+
+
 def shard_paths(ranges: Iterable[Any]) -> tuple[ContainerPath, ...]:
     """Containers of ``swift.common.utils.ShardRange`` objects."""
     return tuple(ContainerPath(r.account, r.container) for r in ranges)

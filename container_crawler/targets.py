@@ -12,18 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from container_crawler.folder import Clock, Target
 from container_crawler.handlers import ContainerMapping, HandlerFactory
-from container_crawler.shards import ContainerPath
+from container_crawler.shards import ContainerPath, is_hidden
 
 WHOLE_ACCOUNT = '/*'
 KNOWN_SECONDS = 60.0
 """How often containers that no listing needs to name (deleted ones) are looked for."""
 
 Names = Callable[[str], Iterable[str]]
-
-
-def is_hidden(container: str) -> bool:
-    """Whether it is no user's: Swift reserves names with a NUL."""
-    return '\0' in container
 
 
 class Targets:

@@ -42,7 +42,8 @@ SEGMENTS = MetricDef('onespace_segments_total', 'counter', ('mapping', 'outcome'
                      'they were archived); kept (the remote no longer has them); waits.')
 TOMBSTONES = MetricDef('onespace_tombstones_total', 'counter', ('mapping', 'outcome'),
                        'Tombstones of merged namespaces that were looked at: removed, gone (the remote copy is now, or '
-                       'was already); remote-newer, superseded, kept, exclude-pattern (nothing to delete); deferred, '
+                       'was already); remote-newer, superseded, kept, exclude-pattern (the remote copy stays); dropped '
+                       '(rows of markers that are gone); deferred, '
                        'failed, permanent.')
 SHUNT = MetricDef('onespace_shunt_requests_total', 'counter', ('verb', 'outcome', 'mapping'),
                   'Decisions of a proxy about a remote, of which a request may take several: served, restored (reads); '

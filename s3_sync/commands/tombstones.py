@@ -11,7 +11,7 @@ import json
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -74,11 +74,12 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     clock = SystemClock()
     with closing(make_proxy_client(settings, clock=clock)) as proxy:
-        catalogue = _Catalogue(settings, MarkerStore(proxy))
+        catalogue = Catalogue(settings, MarkerStore(proxy))
         found = _old_enough(catalogue.tombstones(choices), clock.now() - arguments.older_than)
         if arguments.action == 'list':
             return _list(catalogue, choices, found, as_json=arguments.json)
-        return _purge(catalogue, choices, found, arguments, clock, settings.workers)
+        return purge(catalogue, choices, found, clock, at_once=settings.workers, dry_run=arguments.dry_run,
+                     as_json=arguments.json)
 
 
 def _choices(settings: Settings, what: Sequence[str]) -> list[Choice]:
@@ -108,7 +109,7 @@ def _old_enough(found: Iterator[Tombstone], before: float) -> Iterator[Tombstone
     return (tombstone for tombstone in found if float(tombstone.marker.time) <= before)
 
 
-class _Catalogue:
+class Catalogue:
     """The markers of the cluster, and which mappings they concern."""
 
     def __init__(self, settings: Settings, store: MarkerStore) -> None:
@@ -188,7 +189,7 @@ class _Catalogue:
 
 # -- list ---------------------------------------------------------------------------------
 
-def _list(catalogue: _Catalogue, choices: Sequence[Choice], found: Iterator[Tombstone], *, as_json: bool) -> int:
+def _list(catalogue: Catalogue, choices: Sequence[Choice], found: Iterator[Tombstone], *, as_json: bool) -> int:
     counts: Counter[str] = Counter()
     for tombstone in found:
         counts[tombstone.choice.argument] += 1
@@ -219,31 +220,41 @@ def _as_json(tombstone: Tombstone, names: Mapping[str, str]) -> dict[str, Any]:
 
 # -- purge --------------------------------------------------------------------------------
 
-def _purge(catalogue: _Catalogue, choices: Sequence[Choice], found: Iterator[Tombstone], arguments: argparse.Namespace,
-           clock: Clock, at_once: int) -> int:
+def purge(catalogue: Catalogue, choices: Sequence[Choice], found: Iterable[Tombstone], clock: Clock, *,
+          at_once: int, dry_run: bool, as_json: bool) -> int:
+    """Forget what was found, ``at_once`` at a time; exit code as ``run``. Raises what reading or writing raised."""
     counts: Counter[str] = Counter()
     kept = 0
 
-    def one(tombstone: Tombstone) -> tuple[Tombstone, Written | Exception]:
-        if arguments.dry_run:
-            return tombstone, 'written'
+    def one(tombstone: Tombstone | Exception) -> tuple[str, Written | Exception]:
+        if isinstance(tombstone, Exception):
+            return '', tombstone
         try:
-            return tombstone, catalogue.purge(tombstone, clock.now())
-        except Exception as error:  # raised by the thread that waits for it
-            return tombstone, error
-    for tombstone, ended in GreenPool(at_once).imap(one, found):
+            written = 'written' if dry_run else catalogue.purge(tombstone, clock.now())
+            return tombstone.choice.argument, written
+        except Exception as error:
+            return '', error
+    for argument, ended in GreenPool(at_once).imap(one, _or_error(found)):
         if isinstance(ended, Exception):
             raise ended
-        counts[tombstone.choice.argument] += 1
+        counts[argument] += 1
         kept += ended == 'superseded'
     purged = counts.total() - kept
-    if arguments.json:
-        print(json.dumps({'action': 'purge', 'purged': purged, 'kept': kept, 'dry_run': arguments.dry_run}))
+    if as_json:
+        print(json.dumps({'action': 'purge', 'purged': purged, 'kept': kept, 'dry_run': dry_run}))
     else:
-        print(f'{count(purged, "tombstone")} {"would go" if arguments.dry_run else "purged"}')
+        print(f'{count(purged, "tombstone")} {"would go" if dry_run else "purged"}')
         if kept:
             print(f'{count(kept, "object")} deleted again meanwhile: these tombstones stay')
     return EXIT_FAILED if _say_missing(choices, counts) else EXIT_OK
+
+
+def _or_error(found: Iterable[Tombstone]) -> Iterator[Tombstone | Exception]:
+    """A pool that is fed by what raises would wait for ever."""
+    try:
+        yield from found
+    except Exception as error:
+        yield error
 
 
 def _say_missing(choices: Sequence[Choice], found: Counter[str]) -> bool:

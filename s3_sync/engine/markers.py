@@ -27,8 +27,8 @@ from s3_sync.wire.tombstones import Policies, hides, name_from_headers, parse_co
 
 ATTEMPTS_UNDER_CONTENTION = 4
 """Looks at a remote object that somebody keeps writing, before giving way."""
-STILL_HERE_SECONDS = 600.0
-"""When to look again at an object that is deleted by its marker, and lives."""
+STILL_HERE_SECONDS = (5.0, 600.0)
+"""How soon to look again at an object that is deleted by its marker, and lives: most likely its DELETE is under way."""
 
 Written = Literal['written', 'superseded']
 """``superseded``: something newer has the marker's name, and brings a row of its own."""
@@ -79,7 +79,9 @@ class MarkerFinisher:
     def handle(self, row: ObjectRow) -> Outcome:
         """Do what this row of the hidden container asks for. Never raises."""
         try:
-            if row.deleted or not self._mine(parse_content_type(row.row.content_type)):
+            if row.deleted:
+                return Outcome('same', 'dropped')
+            if not self._mine(parse_content_type(row.row.content_type)):
                 return Outcome('same', 'kept')
             return self._finish(self._read(row))
         except Exception as error:  # one marker never blocks another
@@ -154,8 +156,10 @@ class MarkerFinisher:
             if remote.data_time is None:
                 raise
             return None
+        now, (soonest, latest) = self._clock.now(), STILL_HERE_SECONDS
+        wait = min(latest, max(soonest, now - float(marker.deleted_at)))
         return Outcome('deferred', 'still-here', 'the local object is older than its deletion, and lives',
-                       due=self._clock.now() + STILL_HERE_SECONDS)
+                       due=now + wait)
 
     def _newer_than(self, time: Timestamp, marker: _Marker, index: int) -> bool:
         row = Row(0, marker.name, time.internal, 0, '', '', True, index)

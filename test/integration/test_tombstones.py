@@ -329,6 +329,8 @@ def test_every_container_of_an_account_and_names_too_long_for_a_marker(
         assert sync.failures() == {}
         status = json.loads(command(sync, 'status', '--json'))['mappings'][0]
         assert status['containers'] == len(containers) and status['rows_left'] == 0
+        audit = json.loads(command(sync, 'audit', '--json', '--grace', '0').splitlines()[-1])
+        assert (audit['containers'], audit['local']['objects'], audit['differences']) == (3, 3, 0)
 
 
 def test_an_expired_or_plain_object_of_a_swift_counts_by_its_own_exact_time(

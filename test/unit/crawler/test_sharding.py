@@ -188,6 +188,24 @@ def test_nobody_to_ask_is_told_once_and_tried_again(
         f'{A}/{container}: shards are not known now: 127.0.0.2: refused']
 
 
+def test_hidden_companions_that_are_elsewhere_cost_a_request_now_and_then(tmp_path: Path, crawler_of: Make) -> None:
+    cluster = Cluster(tmp_path / 'c', nodes=2, replicas=1)
+    container = next(name for name in map(str, range(100)) if cluster.places(A, name, 1)
+                     and not cluster.places(A, f'\0ours\0{name}', 1))
+    asked: list[str] = []
+    factory, clock = RecorderFactory(), LiveClock()
+    factory.beside = {container: [f'\0ours\0{container}']}
+
+    def ask(account: str, name: str) -> tuple[ContainerPath, ...]:
+        asked.append(name)
+        return ()
+    crawler = crawler_of(cluster, factory, [Pair(A, container)], ask_shards=ask, clock=clock)
+    for _ in range(12):
+        settle(crawler)
+        clock.ahead += 100
+    assert asked == [f'\0ours\0{container}'] * 2
+
+
 def test_sharding_while_the_crawler_reads_loses_nothing(cluster: Cluster, crawler_of: Make) -> None:
     """Every step of the sharder between two polls."""
     cluster.put(A, 'c', NAMES)

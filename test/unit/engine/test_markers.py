@@ -194,7 +194,7 @@ def test_rows_that_are_no_markers_or_deleted_cost_nothing(bench: Bench) -> None:
     stray = bench.cluster.put('\0x', b'', 1000.0)
     assert bench.finisher.handle(stray) == Outcome('same', 'kept')
     deleted = bench.mark()
-    assert bench.finisher.handle(replace(deleted, row=deleted.row._replace(deleted=True))) == Outcome('same', 'kept')
+    assert bench.finisher.handle(replace(deleted, row=deleted.row._replace(deleted=True))).reason == 'dropped'
     assert bench.provider.calls == []
 
 
@@ -248,10 +248,22 @@ def test_an_object_that_its_delete_has_not_reached_keeps_the_copy_for_now(bench:
     bench.store()
     bench.lives('o', 900.0)
     outcome = bench.finisher.handle(bench.mark())
-    assert outcome[:2] == ('deferred', 'still-here') and outcome.due == NOW + STILL_HERE_SECONDS
+    assert outcome[:2] == ('deferred', 'still-here') and outcome.due == NOW + STILL_HERE_SECONDS[1]
     assert bench.holds() and bench.cluster.policies('o') is not None
     del bench.cluster.live['o']
     assert bench.finisher.handle(bench.cluster.marker_row('o')).reason == 'removed'
+
+
+def test_a_delete_that_is_just_under_way_is_looked_at_soon_and_then_less_and_less_often(bench: Bench) -> None:
+    bench.store(at=NOW - 1)
+    bench.lives('o', NOW - 1)
+    row = bench.mark(at=NOW)
+    waits = []
+    for _ in range(9):
+        due = bench.finisher.handle(row).due
+        waits.append(due - bench.clock.now())
+        bench.clock.advance(waits[-1])
+    assert waits == [5, 5, 10, 20, 40, 80, 160, 320, 600]
 
 
 class Deaf(Cluster):
