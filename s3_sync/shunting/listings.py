@@ -15,7 +15,6 @@ from functools import partial
 from swift.common.constraints import ACCOUNT_LISTING_LIMIT, CONTAINER_LISTING_LIMIT
 from swift.common.swob import str_to_wsgi
 
-from s3_sync.config.remote import ANY
 from s3_sync.errors import Error
 from s3_sync.lockstep import OutOfOrder
 from s3_sync.shunting.authorization import Env
@@ -30,7 +29,7 @@ from s3_sync.shunting.listing.tombstones import Tombstones
 from s3_sync.shunting.local import LocalAnswer
 from s3_sync.shunting.markers import Markers, MarkerUnreadable
 from s3_sync.shunting.remotes import Remotes, RemoteUnavailable
-from s3_sync.shunting.targets import Merged, Table, Target, migration_target
+from s3_sync.shunting.targets import Merged, Table, Target, account_target
 
 _REPLACED = ('content-type', 'content-length')
 VIA = 'x-1space-via'
@@ -67,7 +66,7 @@ class Lister:
         params = ListingParams.from_query_string(call.original.get('QUERY_STRING', ''), ACCOUNT_LISTING_LIMIT)
         if not profiles or params is None or call.authorization.denial(dict(call.original), None) is not None:
             return call.send(call.forward())
-        targets = [migration_target(profile, ANY, ANY) for profile in profiles]
+        targets = [account_target(profile) for profile in profiles]
 
         def listed() -> Iterable[bytes]:
             sides = [self._side(call, target) for target in targets]

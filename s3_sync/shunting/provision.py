@@ -19,14 +19,13 @@ from swift.common.utils import generate_trans_id
 
 from s3_sync.clock import Clock
 from s3_sync.config import Migration
-from s3_sync.config.remote import ANY
 from s3_sync.errors import Error
 from s3_sync.shunting.authorization import Env
 from s3_sync.shunting.creation import create_container
 from s3_sync.shunting.listing.account import is_container
 from s3_sync.shunting.local import LocalSwift
 from s3_sync.shunting.state import Setup
-from s3_sync.shunting.targets import Merged, migration_target
+from s3_sync.shunting.targets import Merged, account_target
 
 AGAIN_SECONDS = 300
 PAUSE_SECONDS = 0.05
@@ -83,7 +82,7 @@ class Provision:
 
     def _missing(self, setup: Setup, profile: Migration) -> Iterator[Merged]:
         """The containers of all the remote's buckets that this account does not list."""
-        remote = setup.remotes.of(migration_target(profile, ANY, ANY))
+        remote = setup.remotes.of(account_target(profile))
         buckets = setup.remotes.buckets(remote)
         here = self._listed(profile.account)
         for name in sorted(buckets.keys() - here):

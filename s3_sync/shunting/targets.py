@@ -139,6 +139,11 @@ def migration_target(profile: Migration, container: str, bucket: str) -> Target:
                   any_bucket=profile.all_containers and profile.remote.protocol == 's3')
 
 
+def account_target(profile: Migration) -> Target:
+    """A ``/*`` migration's remote, for questions about its account. The container means nothing."""
+    return migration_target(profile, '-', '-')
+
+
 def _of_sync(mapping: Mapping) -> Callable[[str], Target]:
     return lambda container: Target(mapping.for_container(container))
 
