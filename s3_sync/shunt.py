@@ -42,6 +42,7 @@ from s3_sync.shunting.options import Options
 from s3_sync.shunting.placement import SEGMENTS, SHUNT, check_placement
 from s3_sync.shunting.provision import Provision
 from s3_sync.shunting.reading import ObjectReader
+from s3_sync.shunting.restore import Restorer, RestoreWork
 from s3_sync.shunting.state import Setup, ShuntState, shared_state
 from s3_sync.shunting.versions import Versions
 from s3_sync.shunting.writing import ObjectWriter
@@ -95,17 +96,20 @@ class CloudShunt(_Filter):
         self._provision = Provision(self._local, lambda setup: state.setup is setup, clock=state.clock,
                                     logger=state.logger)
         state.on_setup(self._provision.keep)
+        self._restores = RestoreWork(state.options, clock=state.clock)
 
     def __call__(self, env: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         self._provision.lend(env)
         return self._handle(env, start_response)
 
     def _made(self, setup: Setup) -> Mapping[tuple[str, str], Handler]:
-        reader = _reader(self._state, setup, self._local)
+        versions = _versions(self._state, setup, self._local)
+        opener = Opener(clock=self._state.clock)
+        reader = ObjectReader(setup.table, versions, opener, self._decisions, restores=Restorer(
+            setup, self._local, opener, self._decisions, self._restores, clock=self._state.clock))
         lister = _lister(self._state, setup, self._local)
         containers = ContainerVerbs(setup.remotes, Markers(self._local), lister, clock=self._state.clock,
                                     logger=self._state.logger)
-        versions = _versions(self._state, setup, self._local)
         writer = ObjectWriter(setup.remotes, versions, self._decisions)
         deleter = ObjectDeleter(setup.remotes, versions, Markers(self._local), self._decisions,
                                 clock=self._state.clock)
@@ -126,14 +130,10 @@ class CloudShuntSegments(_Filter):
         return self._handle(env, start_response)
 
     def _made(self, setup: Setup) -> Mapping[tuple[str, str], Handler]:
-        reader = _reader(self._state, setup, self._local)
+        reader = ObjectReader(setup.table, _versions(self._state, setup, self._local),
+                              Opener(clock=self._state.clock), self._decisions)
         return {('object', 'GET'): reader, ('object', 'HEAD'): reader,
                 ('container', 'GET'): _lister(self._state, setup, self._local).container}
-
-
-def _reader(state: ShuntState, setup: Setup, local: LocalSwift) -> ObjectReader:
-    return ObjectReader(setup.table, _versions(state, setup, local), Opener(clock=state.clock),
-                        Decisions(state.metrics, state.logger))
 
 
 def _versions(state: ShuntState, setup: Setup, local: LocalSwift) -> Versions:

@@ -10,23 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from swift.common.swob import HTTPNoContent, HTTPServiceUnavailable
+from swift.common.swob import HTTPNoContent, HTTPNotFound, HTTPServiceUnavailable
 from swift.common.utils import Timestamp
 
 from s3_sync.clock import Clock
 from s3_sync.concurrency import GreenThread, spawn
-from s3_sync.engine.select import Selector
 from s3_sync.shunting.call import Call
 from s3_sync.shunting.decisions import Decisions
 from s3_sync.shunting.local import LocalAnswer
 from s3_sync.shunting.markers import Marker, Markers, MarkerUnreadable, MarkerUnwritten
+from s3_sync.shunting.policies import policy_of
 from s3_sync.shunting.remotes import Remote, Remotes, RemoteUnavailable
 from s3_sync.shunting.targets import Target
 from s3_sync.shunting.versions import Versions, deleted_at, names_other_version
 from s3_sync.shunting.writing import is_refused, local_head
 from s3_sync.timestamps import RowTimes, marked, parse_timestamp
 from s3_sync.types import ObjectMeta
-from s3_sync.wire.tombstones import Policies, Policy, hides
+from s3_sync.wire.tombstones import Policies, hides
 
 GONE = (204, 404)
 RETRY_SECONDS = '5'
@@ -72,12 +72,15 @@ class ObjectDeleter:
         self._clock = clock
 
     def __call__(self, call: Call) -> Iterable[bytes]:
-        targets = self._concerned(call)
+        covering = call.merged.covering(call.place.name) if call.merged is not None else ()
+        targets = [target for target in covering if target.mapping.delete_policy != 'local']
         time = self._time(call)
         # X-If-Delete-At is the expirer's way to ask for one local version.
-        if (not targets or time is None or names_other_version(call) or call.header('x-if-delete-at')
+        if (not covering or time is None or names_other_version(call) or call.header('x-if-delete-at')
                 or is_refused(call)):
             return call.send(call.forward())
+        if not targets:
+            return self._delete_here(call)
         try:
             here, marker, looks = self._look(call, targets)
             deletion = self._decide(call, here, marker, looks)
@@ -90,11 +93,6 @@ class ObjectDeleter:
         return self._delete(call, time, deletion, marker, looks)
 
     # -- looking -------------------------------------------------------------------------
-
-    def _concerned(self, call: Call) -> list[Target]:
-        if call.merged is None:
-            return []
-        return [target for target in call.merged.covering(call.place.name) if target.mapping.delete_policy != 'local']
 
     def _time(self, call: Call) -> Timestamp | None:
         """When this deletion is; None for a request whose own time is nonsense, which Swift refuses."""
@@ -116,7 +114,7 @@ class ObjectDeleter:
         shown = needed = False
         deleted = deleted_at(here) if here.status == 404 else None
         for look in looks:
-            policy = self._policy(look.target, call.place.name)
+            policy = policy_of(look.target, call.place.name)
             there = None if look.meta is None or self._versions.expired(look.meta) else look.meta
             visible = there is not None and not _hidden(there, marker.time if marker is not None else None)
             if visible or look.error is not None or look.target.always_marks:
@@ -127,11 +125,15 @@ class ObjectDeleter:
             shown |= look.error is not None or (visible and there is not None and not _hidden(there, deleted))
         return Deletion(shown, needed, Policies(policies))
 
-    def _policy(self, target: Target, name: str) -> Policy:
-        propagates = target.mapping.delete_policy == 'propagate' and not Selector(target.mapping).excluded(name)
-        return 'propagate' if propagates else 'tombstone'
-
     # -- deleting ------------------------------------------------------------------------
+
+    def _delete_here(self, call: Call) -> Iterable[bytes]:
+        """Policy ``local``. Swift leaves a tombstone for what is not there as well, which would hide the remote's."""
+        info = call.local.container_info(call.env, call.place.account, call.place.container)
+        versioned = any(key.startswith('versions-') for key in info.get('sysmeta') or ())
+        if not versioned and info['status'] // 100 == 2 and local_head(call).status == 404:
+            return call.respond(HTTPNotFound(request=call.request()))
+        return call.send(call.forward())
 
     def _delete(self, call: Call, time: Timestamp, deletion: Deletion, earlier: Marker | None,
                 looks: Sequence[Look]) -> Iterable[bytes]:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from swift.common.swob import Range
@@ -112,6 +112,15 @@ class Opener:
                                     retry_after=CHANGED_RETRY_SECONDS)
         return opened
 
+    def source(self, remote: Remote, place: Place, meta: ObjectMeta, via: str) -> Callable[[int], Iterator[bytes]]:
+        """Opens this very version from a first byte to its end; for whoever reads without a client."""
+        reopen = self._reopener(via, remote, place, Wanted(False, {}, None, False), meta)
+
+        def opener(first: int) -> Iterator[bytes]:
+            opened, span = reopen(first, meta.size)
+            return RemoteBody(opened, span, reopen, clock=self._clock).app_iter_range(first, meta.size)
+        return opener
+
     # -- requests -----------------------------------------------------------------------------
 
     def _head(self, call: Call, remote: Remote, place: Place, wanted: Wanted) -> Found | None:
@@ -192,19 +201,19 @@ class Opener:
         span, _ = _extent(found.remote, opened)
         if span is None:
             return UnmeasuredBody(opened, done)
-        return RemoteBody(opened, span, self._reopener(call, found.remote, found.place, found.wanted, found.meta),
+        return RemoteBody(opened, span, self._reopener(call.via, found.remote, found.place, found.wanted, found.meta),
                           clock=self._clock, done=done)
 
     def _whole(self, call: Call, remote: Remote, place: Place, opened: ProviderResponse) -> RemoteBody:
         """For sharing: outlives the request that began it."""
         assert opened.meta is not None
         wanted = Wanted(False, {}, None, False)
-        return RemoteBody(opened, (0, opened.meta.size), self._reopener(call, remote, place, wanted, opened.meta),
+        return RemoteBody(opened, (0, opened.meta.size), self._reopener(call.via, remote, place, wanted, opened.meta),
                           clock=self._clock)
 
-    def _reopener(self, call: Call, remote: Remote, place: Place, wanted: Wanted,
+    def _reopener(self, via: str, remote: Remote, place: Place, wanted: Wanted,
                   meta: ObjectMeta) -> Callable[[int, int], tuple[ProviderResponse, Span]]:
-        via, query = call.via, {} if wanted.part else wanted.query
+        query = {} if wanted.part else wanted.query
 
         def reopen(start: int, stop: int) -> tuple[ProviderResponse, Span]:
             byte_range = '' if start == 0 and stop >= meta.size else f'bytes={start}-{stop - 1}'

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from swift.common.request_helpers import resolve_etag_is_at_header
 from swift.common.swob import Response, wsgi_unquote
+from swift.common.utils import Timestamp
 
 from s3_sync.local.versions import RESTORED_HEADER
 from s3_sync.shunting.call import SOURCE_HEADER, Call, Place, parse_path, wsgi_headers
@@ -29,8 +30,8 @@ _OF_THE_REQUEST = ('access-control-', 'content-location', 'vary')
 class Restores(Protocol):
     """Brings back what a client reads in whole."""
 
-    def along(self, call: Call, found: Found, answer: LocalAnswer) -> Body | Iterator[bytes]:
-        """The client's iterator instead of ``found.body``, which it closes."""
+    def along(self, call: Call, found: Found, tombstone: Timestamp | None) -> Body | Iterator[bytes]:
+        """The client's iterator instead of ``found.body``, which it closes. ``tombstone``: of the local 404."""
 
 
 class ObjectReader:
@@ -97,7 +98,8 @@ class ObjectReader:
             if found.body is None:
                 found = self._opener.fetch(call, found, ranges[0] if ranges and found.size else None)
             if self._restores is not None and found.wanted.plain:
-                response.app_iter = self._restores.along(call, found, answer)
+                response.app_iter = self._restores.along(
+                    call, found, parse_timestamp(answer.headers.get('x-backend-timestamp')))
         response.app_iter = response.app_iter or found.body or []
         # Only now: an iterator says nothing of its length.
         response.content_length = None if found.span is None else found.span[1] - found.span[0]
