@@ -319,6 +319,52 @@ def test_the_probe_finds_what_this_store_honours(s3: S3Endpoint, make: Make) -> 
     assert provider.list_objects().entries == ()
 
 
+# -- what others have stored -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('where', ['s3', 'moto'])
+def test_a_stranger_s_multipart_object_is_read_whole_and_by_its_own_parts(
+        where: str, request: pytest.FixtureRequest, make: Make, fresh_name: Callable[[str], str]) -> None:
+    endpoint: Endpoint = request.getfixturevalue(where)
+    bucket = endpoint.make_bucket(fresh_name('stranger'))
+    provider, client = make(endpoint, bucket=bucket, custom_prefix=''), endpoint.client()
+    parts = [b'a' * (5 * 1024 ** 2), b'b' * 1000]
+    with closing(client):
+        upload = client.create_multipart_upload(Bucket=bucket, Key='o', ContentType='text/x')['UploadId']
+        done = [{'PartNumber': number, 'ETag': client.upload_part(
+            Bucket=bucket, Key='o', UploadId=upload, PartNumber=number, Body=body)['ETag']}
+            for number, body in enumerate(parts, 1)]
+        etag = client.complete_multipart_upload(Bucket=bucket, Key='o', UploadId=upload,
+                                                MultipartUpload={'Parts': done})['ETag'].strip('"')
+
+    def ask(method: str, **query: str) -> tuple[int, dict[str, str], bytes]:
+        answer = provider.shunt_object(ShuntRequest(method, 'o', query={k.replace('_', '-'): v
+                                                                        for k, v in query.items()}))
+        try:
+            assert answer.status >= 300 or (answer.meta is not None and answer.meta.size == sum(map(len, parts)))
+            return answer.status, dict(answer.headers), b''.join(answer.body)
+        finally:
+            answer.close()
+    status, headers, body = ask('GET')
+    assert (status, body) == (200, b''.join(parts))
+    assert (headers['etag'], headers['x-object-sysmeta-s3api-etag']) == (f'"{etag}"', etag)
+    assert headers['x-static-large-object'] == 'True'
+    assert provider.layout_of(provider.head_object('o')) is None
+    status, headers, body = ask('GET', multipart_manifest='get')
+    assert (status, body) == (200, b''.join(parts))
+    assert 'x-static-large-object' not in headers, 'who asks for a manifest must not take the data for one'
+    for method in ('GET', 'HEAD'):
+        status, headers, body = ask(method, part_number='2')
+        if where == 'moto':
+            assert (status, headers['content-length']) == (200, str(sum(map(len, parts)))), 'it knows no part numbers'
+            continue
+        assert status == 206
+        assert body == (parts[1] if method == 'GET' else b'')
+        assert headers['content-length'] == '1000'
+        assert headers['content-range'] == f'bytes {len(parts[0])}-{len(parts[0]) + 999}/{len(parts[0]) + 1000}'
+    assert ask('GET', part_number='x')[0] == 400
+
+
 # -- green threads ------------------------------------------------------------------------------------
 
 

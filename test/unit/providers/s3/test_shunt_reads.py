@@ -178,6 +178,13 @@ def test_a_store_s_own_parts_are_asked_of_the_store(start: Start) -> None:
     assert server.exchanges[-1].line.split()[1].endswith('?partNumber=2')
 
 
+def test_a_store_that_takes_a_part_for_the_object_is_asked_for_the_whole(start: Start) -> None:
+    whole = reply(ETag=f'"{MD5}-2"', content_length='8')
+    _server, provider = start(whole, reply(ETag=f'"{"c" * 32}"', content_length='4'), whole)
+    answer = provider.shunt_object(ShuntRequest('HEAD', 'o', query={'part-number': '2'}))
+    assert (answer.status, answer.headers['content-length'], answer.headers['etag']) == (200, '8', f'"{MD5}-2"')
+
+
 @pytest.mark.parametrize('body', [b'', b'no json', b'{}', manifest(3), manifest(1)])
 def test_a_manifest_that_is_not_this_version_s_is_told_as_a_conflict(start: Start, body: bytes) -> None:
     _server, provider = start(large(), reply(body=body))
