@@ -123,7 +123,10 @@ class ProviderResponse:
     """Lower-case names as a Swift client would see them; no hop-by-hop headers, no remote internals."""
     body: Iterator[bytes] = field(default_factory=lambda: iter(()))
     meta: ObjectMeta | None = None
-    """Of an object's GET or HEAD answered 200 or 206: what ``head_object`` would tell of this version, whole size."""
+    """Of an object's GET or HEAD answered 200 or 206: what ``head_object`` would tell of this version, whole size.
+
+    Where a Swift answers with an SLO's manifest, type and size may be the manifest's.
+    """
 
     def close(self) -> None:
         close = getattr(self.body, 'close', None)
@@ -189,7 +192,11 @@ class BaseSync(ABC):
 
     @abstractmethod
     def delete_object(self, key: str, *, bucket: str | None = None, condition: Condition = NO_CONDITION) -> bool:
-        """Remove the object and what belongs only to it (side objects, manifest). False: it was not there."""
+        """Remove the object and what belongs only to it (side objects, manifest). False: it was not there.
+
+        Where ``conditional_delete`` is not told, ``condition`` is checked by a HEAD just
+        before: what comes between the two is removed all the same.
+        """
 
     # -- what the sync engine calls ------------------------------------------------------
 
@@ -338,9 +345,12 @@ class BaseSync(ABC):
 
     @abstractmethod
     def shunt_object(self, request: ShuntRequest) -> ProviderResponse:
-        """GET or HEAD on behalf of a client; conditions and Range travel along.
+        """GET or HEAD on behalf of a client.
 
-        Headers are those that the object would have had locally. An empty key is the
+        Headers are those that the object would have had locally. Conditions are judged by
+        them (and by the store's own ETag). One Range is served; several, or that
+        of a HEAD, are passed over. Queries: ``multipart-manifest=get`` (and ``format=raw``),
+        ``part-number``; of a container all that listings have. An empty key is the
         container: its listing where ``native_listing`` says so, else 405.
         """
 
