@@ -94,13 +94,14 @@ class ObjectReader:
                             conditional_response=True)
         response._conditional_etag = resolve_etag_is_at_header(request, response.headers)
         ranges = request.range.ranges_for_length(found.size) if request.range and found.status == 200 else None
+        body: Iterable[bytes] = found.body or []
         if not found.wanted.head and response._get_conditional_response_status() is None and ranges != []:
             if found.body is None:
                 found = self._opener.fetch(call, found, ranges[0] if ranges and found.size else None)
+                body = found.body or []
             if self._restores is not None and found.wanted.plain:
-                response.app_iter = self._restores.along(
-                    call, found, parse_timestamp(answer.headers.get('x-backend-timestamp')))
-        response.app_iter = response.app_iter or found.body or []
+                body = self._restores.along(call, found, parse_timestamp(answer.headers.get('x-backend-timestamp')))
+        response.app_iter = body
         # Only now: an iterator says nothing of its length.
         response.content_length = None if found.span is None else found.span[1] - found.span[0]
         return response, found
