@@ -74,14 +74,20 @@ def _run_mode(mode: str, tests: Path, release: str, options: argparse.Namespace)
     saved.mkdir(parents=True, exist_ok=True)
     clock = SystemClock()
     begin = clock.monotonic()
-    with ScratchFolder() as scratch, worlds(mode, options.lanes) as clusters:
-        for lane, cluster in enumerate(clusters):
+    with ScratchFolder() as scratch, worlds(mode, options.lanes) as there:
+        for lane, cluster in enumerate(there.clusters):
             write_test_conf(scratch.path / f'test-{lane}.conf', cluster)
+        before = there.requests() if there.requests else 0
         outcomes = _run_tests(tests, scratch.path, saved / 'output.txt', options)
-        _save_logs(scratch.path, clusters, saved)
+        remote_requests = there.requests() - before if there.requests else None
+        _save_logs(scratch.path, there.clusters, saved)
     if not outcomes:
         return False
     counts = Counter(outcome.result for outcome in outcomes.values())
+    if remote_requests is not None:
+        print(f'   the remotes had {remote_requests} requests')
+        if not remote_requests:
+            return False  # whatever this run was, it was not one of merged containers
     print(f'   {dict(sorted(counts.items()))} in {clock.monotonic() - begin:.0f} s; output and logs: {saved}')
     if options.record:
         print(f'   recorded in {write_recorded(release, outcomes)}')

@@ -1,16 +1,19 @@
 """The clusters that Swift's tests run against: plain, with an idle shunt, and with every container mapped.
 
-A world is one cluster and the remotes behind it. Each lane (process of tests)
-has a world of its own, as the tests share accounts; only the S3 server is one
-for all, with a bucket for each lane.
+Each lane (process of tests) has a cluster of its own, as the tests share
+accounts, and its own remote; only the S3 server is one for all, with a bucket
+for each lane.
 """
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from s3_sync.trial.s3_endpoint import S3Endpoint
 from s3_sync.trial.swift_cluster import SwiftCluster
@@ -63,8 +66,28 @@ insecure = no
 """
 
 Settings = dict[str, Any]
-Prepare = Callable[[ExitStack, int], list[Settings]]
-"""Starts what the lanes need beside their clusters; the shunt's configuration of each lane."""
+
+
+@dataclass(frozen=True)
+class Worlds:
+    """The clusters, one for each lane, all running."""
+
+    clusters: Sequence[SwiftCluster]
+    requests: Callable[[], int] | None
+    """How many requests the remotes have had so far; None where there is no remote."""
+
+
+@dataclass(frozen=True)
+class Remotes:
+    """What stands behind the clusters of a mode."""
+
+    settings: Sequence[Settings]
+    """The shunt's configuration for each lane."""
+    requests: Callable[[], int] | None = None
+
+
+Prepare = Callable[[ExitStack, int], Remotes]
+"""Starts the remotes for so many lanes."""
 
 
 def write_test_conf(path: Path, cluster: SwiftCluster) -> None:
@@ -73,19 +96,20 @@ def write_test_conf(path: Path, cluster: SwiftCluster) -> None:
 
 
 @contextmanager
-def worlds(mode: str, lanes: int) -> Iterator[list[SwiftCluster]]:
-    """One running cluster per lane."""
+def worlds(mode: str, lanes: int) -> Iterator[Worlds]:
+    """Everything that a mode needs, from beginning to end of the block."""
     with ExitStack() as stack:
         if mode == 'a':
-            yield [stack.enter_context(_cluster()) for _ in range(lanes)]
+            yield Worlds([stack.enter_context(_cluster()) for _ in range(lanes)], None)
             return
+        remotes = PREPARE[mode](stack, lanes)
         clusters = []
-        for settings in PREPARE[mode](stack, lanes):
+        for settings in remotes.settings:
             cluster = _cluster(shunt=Path('cloud-shunt.json'))
             stack.callback(cluster.close)
             cluster.write_shunt_config(settings)
             clusters.append(cluster.start())
-        yield clusters
+        yield Worlds(clusters, remotes.requests)
 
 
 def _cluster(**options: Any) -> SwiftCluster:
@@ -94,28 +118,31 @@ def _cluster(**options: Any) -> SwiftCluster:
                         proxy_options=OPTIONS, proxy_filters=FILTERS, **options)
 
 
-def _no_mapping(stack: ExitStack, lanes: int) -> list[Settings]:
-    return [{} for _ in range(lanes)]
+def _no_mapping(stack: ExitStack, lanes: int) -> Remotes:
+    return Remotes([{} for _ in range(lanes)])
 
 
-def _merged_s3(stack: ExitStack, lanes: int) -> list[Settings]:
+def _merged_s3(stack: ExitStack, lanes: int) -> Remotes:
     endpoint = stack.enter_context(S3Endpoint())
-    return [_mappings(_s3(endpoint) | {'aws_bucket': endpoint.make_bucket(f'lane-{lane}')}) for lane in range(lanes)]
+    buckets = [endpoint.make_bucket(f'lane-{lane}') for lane in range(lanes)]
+    return Remotes([{'containers': [_s3(endpoint) | _merged(account, bucket) for account in ACCOUNTS]}
+                    for bucket in buckets], partial(_s3_requests, endpoint))
 
 
-def _merged_swift(stack: ExitStack, lanes: int) -> list[Settings]:
+def _merged_swift(stack: ExitStack, lanes: int) -> Remotes:
     remotes = [stack.enter_context(SwiftCluster()) for _ in range(lanes)]
-    return [{'containers': [_swift(remote) | _merged(account) | {'aws_bucket': f'{account}-'} for account in ACCOUNTS]}
-            for remote in remotes]
+    return Remotes([{'containers': [_swift(remote) | _merged(account, f'{account}-') for account in ACCOUNTS]}
+                    for remote in remotes], partial(_swift_requests, remotes))
 
 
-def _migration_s3(stack: ExitStack, lanes: int) -> list[Settings]:
+def _migration_s3(stack: ExitStack, lanes: int) -> Remotes:
     endpoint = stack.enter_context(S3Endpoint())
-    return [_migrations(_s3(endpoint)) for _ in range(lanes)]
+    return Remotes([_migrations(_s3(endpoint))] * lanes, partial(_s3_requests, endpoint))
 
 
-def _migration_swift(stack: ExitStack, lanes: int) -> list[Settings]:
-    return [_migrations(_swift(stack.enter_context(SwiftCluster()))) for _ in range(lanes)]
+def _migration_swift(stack: ExitStack, lanes: int) -> Remotes:
+    remotes = [stack.enter_context(SwiftCluster()) for _ in range(lanes)]
+    return Remotes([_migrations(_swift(remote)) for remote in remotes], partial(_swift_requests, remotes))
 
 
 def _s3(endpoint: S3Endpoint) -> Settings:
@@ -128,16 +155,27 @@ def _swift(remote: SwiftCluster) -> Settings:
             'aws_secret': remote.key}
 
 
-def _merged(account: str) -> Settings:
-    return {'account': account, 'container': '/*', 'merge_namespaces': True, 'restore_object': True}
-
-
-def _mappings(remote: Settings) -> Settings:
-    return {'containers': [remote | _merged(account) for account in ACCOUNTS]}
+def _merged(account: str, bucket: str) -> Settings:
+    return {'account': account, 'container': '/*', 'aws_bucket': bucket, 'merge_namespaces': True,
+            'restore_object': True}
 
 
 def _migrations(remote: Settings) -> Settings:
     return {'migrations': [remote | {'account': account, 'aws_bucket': '/*'} for account in ACCOUNTS]}
+
+
+def _s3_requests(endpoint: S3Endpoint) -> int:
+    """As the endpoint counts them itself."""
+    with urlopen(endpoint.metrics_url) as answer:
+        lines = answer.read().decode().splitlines()
+    return round(sum(float(line.rsplit(' ', 1)[1]) for line in lines
+                     if line.startswith('SeaweedFS_s3_request_total{')))
+
+
+def _swift_requests(remotes: Sequence[SwiftCluster]) -> int:
+    """Lines of the proxies' logs about requests of accounts."""
+    return sum(log.read_text(errors='replace').count(' /v1/AUTH_')
+               for remote in remotes for log in remote.logs.glob('proxy-server-*.log'))
 
 
 PREPARE: dict[str, Prepare] = {
