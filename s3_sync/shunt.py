@@ -107,9 +107,9 @@ class CloudShunt(_Filter):
         opener = Opener(clock=self._state.clock)
         reader = ObjectReader(setup.table, versions, opener, self._decisions, restores=Restorer(
             setup, self._local, opener, self._decisions, self._restores, clock=self._state.clock))
-        lister = _lister(self._state, setup, self._local)
-        containers = ContainerVerbs(setup.remotes, Markers(self._local), lister, clock=self._state.clock,
-                                    logger=self._state.logger)
+        lister = Lister(setup.table, setup.remotes, Markers(self._local), self._decisions)
+        containers = ContainerVerbs(setup.remotes, Markers(self._local), lister, self._decisions,
+                                    clock=self._state.clock)
         writer = ObjectWriter(setup.remotes, versions, self._decisions)
         deleter = ObjectDeleter(setup.remotes, versions, Markers(self._local), self._decisions,
                                 clock=self._state.clock)
@@ -133,15 +133,12 @@ class CloudShuntSegments(_Filter):
         reader = ObjectReader(setup.table, _versions(self._state, setup, self._local),
                               Opener(clock=self._state.clock), self._decisions)
         return {('object', 'GET'): reader, ('object', 'HEAD'): reader,
-                ('container', 'GET'): _lister(self._state, setup, self._local).container}
+                ('container', 'GET'): Lister(setup.table, setup.remotes, Markers(self._local),
+                                             self._decisions).container}
 
 
 def _versions(state: ShuntState, setup: Setup, local: LocalSwift) -> Versions:
     return Versions(setup.remotes, Markers(local), clock=state.clock)
-
-
-def _lister(state: ShuntState, setup: Setup, local: LocalSwift) -> Lister:
-    return Lister(setup.table, setup.remotes, Markers(local), logger=state.logger)
 
 
 def filter_factory(global_conf: Mapping[str, str], **local_conf: str) -> Callable[[App], CloudShunt]:

@@ -7,7 +7,6 @@ it is empty.
 """
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
@@ -19,6 +18,7 @@ from s3_sync.clock import Clock
 from s3_sync.errors import NotFound
 from s3_sync.shunting.call import Call
 from s3_sync.shunting.creation import ACCOUNT_LEVEL, MIGRATOR_SYSMETA, ensure_container
+from s3_sync.shunting.decisions import Decisions
 from s3_sync.shunting.listings import VIA, Lister, Refused
 from s3_sync.shunting.local import LocalAnswer
 from s3_sync.shunting.markers import Markers, MarkerUnreadable, MarkerUnwritten
@@ -34,13 +34,14 @@ GONE = (204, 404)
 class ContainerVerbs:
     """Handlers; each is called with a request to a merged container."""
 
-    def __init__(self, remotes: Remotes, markers: Markers, lister: Lister, *, clock: Clock,
-                 logger: logging.Logger) -> None:
+    def __init__(self, remotes: Remotes, markers: Markers, lister: Lister, decisions: Decisions, *,
+                 clock: Clock) -> None:
         self._remotes = remotes
         self._markers = markers
         self._lister = lister
         self._clock = clock
-        self._logger = logger
+        self._decisions = decisions
+        self._logger = remotes.logger
 
     def head(self, call: Call) -> Iterable[bytes]:
         return self._guarded(call, lambda merged: call.send(self._made(call, merged)))
@@ -64,6 +65,7 @@ class ContainerVerbs:
             if call.authorization.denial(dict(call.original), None) is not None:
                 return call.send(call.forward())
             if self._shows_objects(call, merged):
+                self._note(call, 'kept', merged.targets)
                 return call.respond(HTTPConflict(request=call.request()))
             return call.send(self._delete(call, merged))
         return self._guarded(call, delete)
@@ -78,8 +80,7 @@ class ContainerVerbs:
         except Refused as refused:
             return call.send(refused.answer)
         except RemoteUnavailable as error:
-            self._logger.warning('remote %s %s status=503 mapping=%s reason=%s', call.method, call.place.path,
-                                 error.target, error.reason)
+            self._decisions.note(call, 'unavailable', error.target, error.reason)
             return call.unavailable(error)
         except (MarkerUnreadable, MarkerUnwritten) as error:
             return call.unavailable(RemoteUnavailable('the merged namespace', str(error)))
@@ -125,7 +126,7 @@ class ContainerVerbs:
     def _delete(self, call: Call, merged: Merged) -> LocalAnswer:
         """The marker goes before the container: nothing may bring it back in between."""
         concerned = [target for target in merged.migrations
-                     if target.mapping.delete_policy != 'local' and self._may_exist(target)]
+                     if target.mapping.delete_policy != 'local' and self._may_exist(call, target)]
         if not concerned:
             return call.forward()
         where = (call.env, merged.account, ACCOUNT_LEVEL, merged.container)
@@ -134,7 +135,9 @@ class ContainerVerbs:
         answer = call.forward()
         if answer.status not in GONE:
             self._markers.drop(*where, time)
+            self._note(call, 'undone', concerned)
             return answer
+        self._note(call, 'marked', concerned)
         # One that is not propagated keeps its remote, and the marker that hides it.
         finished = [target.mapping.delete_policy == 'propagate' and self._delete_remote(call, target)
                     for target in concerned]
@@ -142,9 +145,9 @@ class ContainerVerbs:
             self._markers.drop(*where, time)
         return answer
 
-    def _may_exist(self, target: Target) -> bool:
+    def _may_exist(self, call: Call, target: Target) -> bool:
         try:
-            return self._remotes.of(target).exists() is not None
+            return self._remotes.of(target).exists(via=call.via) is not None
         except RemoteUnavailable:
             return True
 
@@ -161,11 +164,17 @@ class ContainerVerbs:
         except NotFound:
             status = 404
         except RemoteUnavailable as error:
-            self._logger.warning('remote DELETE %s mapping=%s reason=%s: its tombstone stays', call.place.path,
-                                 target.name, error.reason)
+            self._decisions.note(call, 'unavailable', target.name, error.reason)
             return False
-        self._logger.info('remote DELETE %s status=%d mapping=%s', call.place.path, status, target.name)
-        return status in GONE
+        if status not in GONE:
+            self._decisions.note(call, 'kept', target.name, f'status {status}')
+            return False
+        self._decisions.note(call, 'removed', target.name)
+        return True
+
+    def _note(self, call: Call, outcome: str, targets: Sequence[Target]) -> None:
+        for target in targets:
+            self._decisions.note(call, outcome, target.name)
 
 
 def _policies(targets: Sequence[Target]) -> Policies:

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from s3_sync.shunting.authorization import Env
-from s3_sync.shunting.call import Call
+from s3_sync.shunting.call import Call, Place
+from s3_sync.shunting.decisions import Decisions
 from s3_sync.shunting.local import LocalSwift
 from s3_sync.shunting.markers import Marker, Markers, MarkerUnreadable
 from s3_sync.shunting.remotes import Remote, Remotes, RemoteUnavailable
@@ -55,15 +56,15 @@ def create_container(local: LocalSwift, env: Env, merged: Merged, remotes: Remot
     with remotes.turns.of((merged.account, merged.container)):
         if _exists(local, env, merged):
             return True
-        found = confirmed(local, env, merged, remotes)
+        found = confirmed(local, env, merged, remotes, via)
         if found is None:
             return False
         target, headers = found
         return _create(local, env, merged, target, headers, remotes)
 
 
-def confirmed(local: LocalSwift, env: Env, merged: Merged,
-              remotes: Remotes) -> tuple[Target, Mapping[str, str]] | None:
+def confirmed(local: LocalSwift, env: Env, merged: Merged, remotes: Remotes,
+              via: str) -> tuple[Target, Mapping[str, str]] | None:
     """The migration whose remote has the container, and the remote's headers; None when none has (any more).
 
     A container that was deleted here stays so unless the remote's was made later. MarkerUnreadable, RemoteUnavailable.
@@ -76,7 +77,7 @@ def confirmed(local: LocalSwift, env: Env, merged: Merged,
         if remote.known_missing(''):
             continue
         try:
-            headers = remote.exists()
+            headers = remote.exists(via=via)
         except RemoteUnavailable as error:
             unsure = unsure or error
             continue
@@ -140,6 +141,5 @@ def _create(local: LocalSwift, env: dict[str, Any], merged: Merged, target: Targ
                              target.name, answer.status_line, body.decode('utf-8', 'replace'))
         raise RemoteUnavailable(target.name, f'the local container cannot be made: {answer.status}')
     local.forget_container(env, merged.account, merged.container)
-    remotes.logger.info('container %s/%s made as at the remote, mapping=%s', merged.account, merged.container,
-                        target.name)
+    Decisions(remotes.metrics, remotes.logger).created(Place(merged.account, merged.container), target.name)
     return True

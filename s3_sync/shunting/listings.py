@@ -7,7 +7,6 @@ the cluster refuses is refused in its own words.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,6 +19,7 @@ from s3_sync.lockstep import OutOfOrder
 from s3_sync.shunting.authorization import Env
 from s3_sync.shunting.call import Call
 from s3_sync.shunting.creation import ACCOUNT_LEVEL, ensure_container
+from s3_sync.shunting.decisions import Decisions
 from s3_sync.shunting.listing.account import merged_account
 from s3_sync.shunting.listing.answer import PARTIAL_HEADER, ListingAnswer
 from s3_sync.shunting.listing.container import merged_container
@@ -46,11 +46,11 @@ class Refused(Error):
 class Lister:
     """Handler of both; ``container`` and ``account`` are called with the client's request."""
 
-    def __init__(self, table: Table, remotes: Remotes, markers: Markers, *, logger: logging.Logger) -> None:
+    def __init__(self, table: Table, remotes: Remotes, markers: Markers, decisions: Decisions) -> None:
         self._table = table
         self._remotes = remotes
         self._markers = markers
-        self._logger = logger
+        self._decisions = decisions
 
     def container(self, call: Call) -> Iterable[bytes]:
         """GET of a container, by a client or by a middleware that puts large objects together."""
@@ -97,8 +97,7 @@ class Lister:
             return self._unavailable(call, RemoteUnavailable('the merged namespace', str(error)))
 
     def _unavailable(self, call: Call, error: RemoteUnavailable) -> Iterable[bytes]:
-        self._logger.warning('remote GET %s status=503 mapping=%s reason=%s', call.place.path, error.target,
-                             error.reason)
+        self._decisions.note(call, 'unavailable', error.target, error.reason)
         return call.unavailable(error)
 
     def _container(self, call: Call, merged: Merged, params: ListingParams) -> Iterable[bytes]:
@@ -165,12 +164,11 @@ class Lister:
     def _answer(self, call: Call, pages: _Pages, listing: ListingAnswer, targets: Sequence[Target],
                 unknown: Sequence[str] = ()) -> Iterable[bytes]:
         headers = dict(listing.headers)
-        failed = [*unknown, *filter(None, [headers.get(PARTIAL_HEADER)])]
+        failed = [*unknown, *listing.partial]
         if failed:
             headers[PARTIAL_HEADER] = ', '.join(failed)
-        self._logger.info('remote GET %s status=200 mapping=%s entries=%d%s', call.place.path,
-                          ','.join(target.name for target in targets), listing.entries,
-                          f' partial={",".join(failed)}' if failed else '')
+        for name in [*unknown, *(target.name for target in targets)]:
+            self._decisions.note(call, 'partial' if name in failed else 'listed', name)
         kept = [(name, value) for name, value in pages.headers if name.lower() not in _REPLACED]
         call.start_response('200 OK', kept + [(name, str_to_wsgi(value)) for name, value in headers.items()])
         return [listing.body]

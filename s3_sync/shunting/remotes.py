@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from s3_sync.base_sync import BaseSync, ProviderResponse
 from s3_sync.clock import Clock
 from s3_sync.concurrency import Timeout
+from s3_sync.config import Mapping as MappingSettings
 from s3_sync.config import Remote as RemoteSettings
 from s3_sync.config import Settings
 from s3_sync.config.cluster import cluster_id
@@ -161,12 +162,18 @@ class Remote:
         response.close()
         return response.status
 
-    def exists(self) -> Mapping[str, str] | None:
+    def exists(self, *, via: str = '') -> Mapping[str, str] | None:
         """Headers of the remote bucket or container, None when there is none (or it is not the credentials' own)."""
+        request = ShuntRequest('HEAD', '', {'x-1space-via': self._parent.via(via)})
+
+        def head(provider: BaseSync) -> Mapping[str, str] | None:
+            if not provider.capabilities.native_listing:
+                return provider.head_bucket()
+            response = provider.shunt_object(request)  # which may have a merged namespace of its own
+            response.close()
+            return response.headers if response.status // 100 == 2 else None
         try:
-            if not self._parent.owns(self, self.target):
-                return None
-            return self.ask(lambda provider: provider.head_bucket())
+            return self.ask(head) if self._parent.owns(self, self.target) else None
         except NotFound:
             return None
 
@@ -212,14 +219,24 @@ class Remote:
         self._parent.shares.forget(self.key(name))
 
 
+class Providers(Protocol):
+    """Where a mapping's provider comes from; kept there."""
+
+    def get(self, mapping: MappingSettings) -> BaseSync: ...
+
+    def close(self) -> None: ...
+
+
 class Remotes:
     """Everything that is kept for one configuration; ``close`` when another takes its place."""
 
-    def __init__(self, settings: Settings, *, clock: Clock, metrics: Metrics, logger: logging.Logger) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock, metrics: Metrics, logger: logging.Logger,
+                 providers: Providers | None = None) -> None:
         self.cluster_id = settings.cluster_id or cluster_id(settings)
         self._clock = clock
         self.logger = logger
-        self._providers = ProviderCache(
+        self.metrics = metrics
+        self._providers = providers or ProviderCache(
             clock=clock, metrics=metrics, max_connections=MAX_CONNECTIONS, via=self.cluster_id, retry=RETRIES,
             connection_wait=CONNECTION_WAIT_SECONDS)
         self._breakers: dict[str, Breaker] = {}

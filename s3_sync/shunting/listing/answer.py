@@ -20,6 +20,8 @@ class ListingAnswer:
     entries: int
     missing: tuple[str, ...] = ()
     """Mappings whose bucket or container does not exist at the remote."""
+    partial: tuple[str, ...] = ()
+    """Those that ``X-1space-Partial`` names."""
 
 
 def answer(entries: Sequence[Entry], *, partial: Sequence[str] = (), missing: Sequence[str] = ()) -> ListingAnswer:
@@ -32,4 +34,4 @@ def answer(entries: Sequence[Entry], *, partial: Sequence[str] = (), missing: Se
     headers = {'Content-Type': 'application/json; charset=utf-8', 'Content-Length': str(len(body))}
     if partial:
         headers[PARTIAL_HEADER] = ', '.join(partial)
-    return ListingAnswer(body, headers, len(entries), tuple(missing))
+    return ListingAnswer(body, headers, len(entries), tuple(missing), tuple(partial))
