@@ -1,15 +1,21 @@
 """Writes of objects in merged containers: a real cluster with two proxies, S3 and Swift behind fault proxies."""
 from __future__ import annotations
 
+import hashlib
+import hmac
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from urllib.parse import quote
 
 import pytest
 from swift.common.utils import Timestamp
 
-from s3_sync.trial.s3_endpoint import S3Endpoint
+from s3_sync.trial.s3_endpoint import S3Endpoint, s3_client
 from test.servers.fault_proxy import Answer
 from test.servers.merged import MergedContainer, MergedWorld, an_hour_ago, merged_world
+from test.servers.sync_daemon import eventually
 
 # Swift replaces the log handler of a pipeline that is loaded again, and forgets to close its UDP socket.
 pytestmark = [pytest.mark.filterwarnings('ignore:unclosed <socket.socket .*type=2:ResourceWarning'),
@@ -39,6 +45,9 @@ def _containers(world: MergedWorld) -> dict[str, MergedContainer]:
         world.add(f'{kind}-down-kept', kind=kind, delete_policy='tombstone')
     world.add('local', kind='s3', faults=faults['s3'], delete_policy='local')
     world.add('denied', kind='s3', faults=faults['s3'], post_archived='deny')
+    world.add('restoring', kind='s3', faults=faults['s3'], restore_object=True, delete_policy='tombstone')
+    world.add('versioned', kind='s3', faults=faults['s3'], delete_policy='tombstone')
+    world.plain.post_container('versioned', {'X-Versions-Enabled': 'true'})
     world.add('only-remote', kind='s3', faults=faults['s3'], migration=True, create=False, restore_object=False)
     world.configure()
     return {container.name: container for container in world.containers}
@@ -218,3 +227,280 @@ def test_awkward_names_are_deleted_under_just_that_name(at: MergedContainer, nam
     assert at.status('GET', name) == 404
     assert at.status('DELETE', name) == 404
     assert (name in at.markers) == (at.name == 's3-kept')
+
+
+# -- POST -------------------------------------------------------------------------------------
+
+@each('s3-propagated', 'swift-propagated', 's3-migration', 'swift-migration')
+def test_a_post_follows_the_object_to_its_remote(at: MergedContainer) -> None:
+    at.remote.put('posted', b'data', **{'1space-timestamp': an_hour_ago(), 'old': 'gone'})
+    answer = at.ask('POST', 'posted', headers={
+        'X-Object-Meta-Colour': 'bläck'.encode().decode('latin-1'), 'Content-Type': 'text/x-new',
+        'Content-Language': 'en', 'Cookie': 'secret', 'X-Container-Meta-Other': 'no'})
+    assert answer.status_code == 202
+    shown = at.ask('HEAD', 'posted').headers
+    assert (shown['X-Object-Meta-Colour'].encode('latin-1').decode(), shown['Content-Type'],
+            shown['Content-Language']) == ('bläck', 'text/x-new', 'en')
+    assert 'X-Object-Meta-Old' not in shown
+    assert at.remote.read('posted') == b'data'
+    there = at.remote.head('posted')
+    assert there is not None and there['1space-timestamp']
+    assert not at.is_here('posted')
+    token = at.world.token('owner')
+    for request in at.asked('posted'):
+        assert 'cookie' not in request.headers and 'x-container-meta-other' not in request.headers
+        assert request.headers.get('x-auth-token') != token
+
+
+@each('denied')
+def test_a_post_to_an_archived_object_can_be_forbidden(at: MergedContainer) -> None:
+    at.remote.put('posted', b'data', colour='red')
+    answer = at.ask('POST', 'posted', headers={'X-Object-Meta-Colour': 'blue'})
+    assert answer.status_code == 409
+    assert 'kept at the remote' in answer.text
+    there = at.remote.head('posted')
+    assert there is not None and there['colour'] == 'red'
+    assert at.status('POST', 'never') == 404
+
+
+@each('s3-migration', 'swift-kept')
+def test_a_post_to_what_was_deleted_or_never_was_is_404_and_changes_nothing(at: MergedContainer) -> None:
+    at.remote.put('deleted', b'data', colour='red')
+    assert at.status('DELETE', 'deleted') == 204
+    assert at.status('POST', 'deleted', headers={'X-Object-Meta-Colour': 'blue'}) == 404
+    assert at.status('POST', 'never', headers={'X-Object-Meta-Colour': 'blue'}) == 404
+    there = at.remote.head('deleted')
+    assert there is not None and there['colour'] == 'red'
+
+
+@each('s3-down', 'swift-down')
+def test_a_post_that_the_remote_cannot_take_now_is_503(at: MergedContainer) -> None:
+    at.remote.put('posted', b'data', colour='red')
+    at.faults.fail(DEAD, method='HEAD', times=None)
+    answer = at.ask('POST', 'posted', headers={'X-Object-Meta-Colour': 'blue'})
+    assert (answer.status_code, 'Retry-After' in answer.headers) == (503, True)
+
+
+@each('s3-propagated')
+def test_a_post_to_an_object_that_is_here_stays_here(at: MergedContainer) -> None:
+    at.put_here('both', b'here')
+    at.remote.put('both', b'there', colour='red')
+    assert at.status('POST', 'both', headers={'X-Object-Meta-Colour': 'blue'}) == 202
+    assert at.asked('both') == []
+    assert at.ask('HEAD', 'both').headers['X-Object-Meta-Colour'] == 'blue'
+    assert at.status('POST', 'both', headers={'X-Object-Meta-' + 'x' * 200: 'too long'}) == 400
+
+
+# -- PUT --------------------------------------------------------------------------------------
+
+ABSENT = {'If-None-Match': '*'}
+
+
+@each('s3-propagated', 'swift-kept', 's3-migration')
+def test_a_put_that_wants_nothing_there_sees_the_remote(at: MergedContainer) -> None:
+    at.remote.put('there', b'there')
+    assert at.status('PUT', 'there', data=b'new', headers=ABSENT) == 412
+    assert at.body('there') == b'there'
+    assert at.status('DELETE', 'there') == 204
+    assert at.status('PUT', 'there', data=b'new', headers=ABSENT) == 201
+    assert at.status('PUT', 'there', data=b'newer', headers=ABSENT) == 412
+    assert at.status('PUT', 'nowhere', data=b'new', headers=ABSENT) == 201
+    assert at.status('PUT', 'elsewhere', data=b'new', headers={'If-None-Match': 'abc'}) == 400
+
+
+@each('s3-down', 'swift-down')
+def test_a_put_that_wants_nothing_there_is_503_while_that_cannot_be_told(at: MergedContainer) -> None:
+    at.faults.fail(DEAD, method='HEAD', times=None)
+    assert at.status('PUT', 'unknown', data=b'new', headers=ABSENT) == 503
+    assert at.status('PUT', 'unknown', data=b'new') == 201
+
+
+@each('s3-propagated')
+def test_a_body_that_is_not_wanted_is_not_asked_for(at: MergedContainer) -> None:
+    at.remote.put('there', b'there')
+    host, port = at.world.cluster.proxy_url(1).removeprefix('http://').split(':')
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall((f'PUT {at.url("there").partition(port)[2]} HTTP/1.1\r\nHost: {host}\r\n'
+                            f'X-Auth-Token: {at.world.token("owner")}\r\nIf-None-Match: *\r\n'
+                            'Content-Length: 1000000\r\nExpect: 100-continue\r\n\r\n').encode())
+        assert connection.recv(100).startswith(b'HTTP/1.1 412 ')
+
+
+@each('s3-propagated')
+def test_an_ordinary_put_asks_no_remote(at: MergedContainer) -> None:
+    at.remote.put('new', b'old')
+    assert at.status('PUT', 'new', data=b'new') == 201
+    assert at.asked() == []
+    assert at.body('new') == b'new'
+
+
+@each('only-remote')
+def test_a_put_and_a_post_into_a_container_that_only_the_remote_has(at: MergedContainer) -> None:
+    at.remote.put('there', b'there', colour='red')
+    assert at.status('PUT', 'new', data=b'new', user='stranger') == 403
+    assert at.asked() == []
+    assert at.status('PUT', 'new', data=b'new') == 201
+    assert at.status('POST', 'there', headers={'X-Object-Meta-Colour': 'blue'}) == 202
+    there = at.remote.head('there')
+    assert there is not None and there['colour'] == 'blue'
+
+
+# -- COPY -------------------------------------------------------------------------------------
+
+@each('s3-propagated', 'swift-migration')
+def test_copies_of_archived_objects(at: MergedContainer) -> None:
+    at.remote.put('source ü', b'data', colour='red')
+    source = quote(f'/{at.name}/source ü')
+    assert at.status('COPY', 'source ü', headers={'Destination': f'{at.name}/copied',
+                                                 'X-Object-Meta-Size': 'big'}) == 201
+    assert at.status('PUT', 'fresh', headers={'X-Copy-From': source, 'X-Fresh-Metadata': 'true'}) == 201
+    assert at.status('PUT', 'part', headers={'X-Copy-From': source, 'Range': 'bytes=1-2'}) == 201
+    assert at.is_here('copied') and at.is_here('fresh')
+    assert (at.body('copied'), at.body('fresh'), at.body('part')) == (b'data', b'data', b'at')
+    copied, fresh = at.ask('HEAD', 'copied').headers, at.ask('HEAD', 'fresh').headers
+    assert (copied['X-Object-Meta-Colour'], copied['X-Object-Meta-Size']) == ('red', 'big')
+    assert 'X-Object-Meta-Colour' not in fresh
+    assert at.status('COPY', 'source ü', headers={'Destination': source}) == 201
+    assert at.is_here('source ü')
+    assert at.status('COPY', 'source ü', user='stranger', headers={'Destination': f'{at.name}/stolen'}) == 403
+
+
+# -- who may ----------------------------------------------------------------------------------
+
+@each('s3-propagated', 'swift-propagated')
+@pytest.mark.parametrize('user', ['stranger', 'tester3', None])
+def test_nothing_goes_out_for_those_who_may_not_write(at: MergedContainer, user: str | None) -> None:
+    at.remote.put('precious', b'data', colour='red')
+    refused = {401, 403}
+    assert at.status('DELETE', 'precious', user=user) in refused
+    assert at.status('POST', 'precious', user=user, headers={'X-Object-Meta-Colour': 'blue'}) in refused
+    assert at.status('PUT', 'precious', user=user, data=b'mine', headers=ABSENT) in refused
+    assert at.status('PUT', 'precious', user=user, data=b'mine') in refused
+    assert at.status('DELETE', 'never', user=user) in refused
+    assert at.asked() == []
+    assert at.status('DELETE', 'precious', user=user, query='?multipart-manifest=delete') in {200, *refused}
+    assert at.asked() == []
+    assert at.remote.read('precious') == b'data'
+    assert 'precious' not in at.markers
+
+
+@each('s3-kept', 'swift-propagated')
+def test_a_user_of_the_write_acl_may_write_and_delete_and_not_read(at: MergedContainer) -> None:
+    at.world.plain.post_container(at.name, {'X-Container-Write': 'test:tester3'})
+    try:
+        at.remote.put('shared', b'data', colour='red')
+        assert at.status('GET', 'shared', user='tester3') == 403
+        assert at.asked() == []
+        assert at.status('POST', 'shared', user='tester3', headers={'X-Object-Meta-Colour': 'blue'}) == 202
+        assert at.status('DELETE', 'shared', user='tester3') == 204
+        assert at.status('GET', 'shared') == 404
+    finally:
+        at.world.plain.post_container(at.name, {'X-Container-Write': ''})
+
+
+@each('s3-kept', 'swift-propagated')
+def test_signed_urls_open_what_they_name_and_only_that(at: MergedContainer) -> None:
+    at.world.plain.post_account({'X-Account-Meta-Temp-URL-Key': 'key'})
+    at.remote.put('signed', b'data', colour='red')
+    at.remote.put('other', b'data')
+    post, put, delete = (signed(at, method, 'signed') for method in ('POST', 'PUT', 'DELETE'))
+    assert at.status('DELETE', 'other', user=None, query=delete) == 401
+    assert at.status('DELETE', 'signed', user=None, query=post) == 401
+    assert at.asked() == []
+    assert at.status('POST', 'signed', user=None, query=post, headers={'X-Object-Meta-Colour': 'blue'}) == 202
+    assert at.status('PUT', 'signed', user=None, query=put, data=b'x', headers=ABSENT) == 412
+    assert at.status('DELETE', 'signed', user=None, query=delete) == 204
+    assert at.status('GET', 'signed') == 404
+    assert at.body('other') == b'data'
+
+
+def signed(at: MergedContainer, method: str, name: str) -> str:
+    expires = int(time.time()) + 600
+    path = f'/v1/AUTH_test/{at.name}/{name}'
+    signature = hmac.new(b'key', f'{method}\n{expires}\n{path}'.encode(), hashlib.sha256).hexdigest()
+    return f'?temp_url_sig={signature}&temp_url_expires={expires}'
+
+
+# -- other ways to delete -----------------------------------------------------------------------
+
+@each('s3-kept', 's3-propagated', 'swift-migration')
+def test_bulk_deletes_go_name_by_name(at: MergedContainer) -> None:
+    for name in ('bulk/1', 'bulk/ü 2'):
+        at.remote.put(name, b'data')
+    listed = '\n'.join(quote(f'{at.name}/{name}') for name in ('bulk/1', 'bulk/ü 2', 'bulk/never'))
+    answer = at.world.session.post(f'{at.world.cluster.proxy_url(1)}/v1/AUTH_test?bulk-delete', timeout=60,
+                                   data=listed.encode(), headers={
+        'X-Auth-Token': at.world.token('owner'), 'Content-Type': 'text/plain', 'Accept': 'application/json'}).json()
+    assert (answer['Number Deleted'], answer['Number Not Found'], answer['Errors']) == (2, 1, [])
+    assert at.status('GET', 'bulk/1') == at.status('GET', 'bulk/ü 2') == 404
+
+
+@each('s3-kept', 'swift-propagated')
+def test_s3_clients_delete_in_the_merged_namespace(at: MergedContainer) -> None:
+    for name in ('one', 'two', 'three'):
+        at.remote.put(name, b'data')
+    with closing(s3_client(at.world.cluster.proxy_url(1), 'test:tester', 'testing')) as client:
+        client.delete_object(Bucket=at.name, Key='one')
+        done = client.delete_objects(Bucket=at.name, Delete={'Objects': [
+            {'Key': name} for name in ('two', 'three', 'never')]})
+        assert {entry['Key'] for entry in done['Deleted']} == {'two', 'three', 'never'}
+    assert [at.status('GET', name) for name in ('one', 'two', 'three')] == [404, 404, 404]
+
+
+@each('versioned')
+def test_deletes_in_versioned_containers(at: MergedContainer) -> None:
+    at.remote.put('v', b'there')
+    kept = at.ask('PUT', 'v', data=b'here').headers['X-Object-Version-Id']
+    deleted = at.ask('DELETE', 'v')
+    assert (deleted.status_code, 'X-Object-Version-Id' in deleted.headers) == (204, True)
+    assert at.status('GET', 'v') == 404
+    assert at.ask('GET', 'v', query=f'?version-id={kept}').content == b'here'
+    assert at.markers['v'] == at.deleted_here('v')
+    at.faults.clear()
+    assert at.status('DELETE', 'v', query=f'?version-id={kept}') == 204
+    assert at.asked() == []
+    at.remote.put('only there', b'there')
+    alone = at.ask('DELETE', 'only there')
+    assert (alone.status_code, 'X-Object-Version-Id' in alone.headers) == (204, True)
+    assert at.status('GET', 'only there') == 404
+
+
+def test_quotas_that_are_full_do_not_keep_anybody_from_deleting(world: dict[str, MergedContainer]) -> None:
+    at = world['s3-kept']
+    at.remote.put('too much', b'data')
+    admin = at.world.cluster.client(user='admin:admin', key='admin', os_options={
+        'object_storage_url': at.world.cluster.storage_url})
+    with closing(admin):
+        admin.post_account({'X-Account-Quota-Bytes': '0'})
+        try:
+            assert at.status('PUT', 'more', data=b'data') == 413
+            assert at.status('DELETE', 'too much') == 204
+        finally:
+            admin.post_account({'X-Account-Quota-Bytes': ''})
+    assert at.status('GET', 'too much') == 404
+
+
+@each('s3-kept')
+def test_an_expired_version_is_not_there(at: MergedContainer) -> None:
+    at.remote.put('expired', b'data', **{'1space-delete-at': str(int(time.time()) - 10)})
+    at.put_here('marked anyway', b'data')
+    assert at.status('POST', 'expired') == 404
+    assert at.status('PUT', 'expired', data=b'new', headers=ABSENT) == 201
+
+
+@each('restoring')
+def test_what_was_deleted_is_not_restored(at: MergedContainer) -> None:
+    at.remote.put('gone', b'data')
+    assert at.status('DELETE', 'gone') == 204
+    assert at.status('GET', 'gone') == 404
+    assert not at.is_here('gone')
+
+
+@each('s3-kept')
+def test_every_decision_is_logged_and_no_secret_with_it(at: MergedContainer) -> None:
+    at.remote.put('logged', b'data')
+    at.status('DELETE', 'logged')
+    eventually(lambda: [line for line in at.world.log() if 'DELETE AUTH_test/s3-kept/logged outcome=marked' in line],
+               'the decision in the log')
+    secrets = (at.world.s3.secret_key, at.world.token('owner'), 'testing2')
+    assert not [line for line in at.world.log() if any(secret in line for secret in secrets)]
