@@ -53,6 +53,9 @@ class _Buckets:
     def modified(self, payload: Any) -> float | None:
         return None  # settled by ``meta``, which costs nothing here
 
+    def version(self, payload: Any) -> tuple[object, ...]:
+        return (payload.last_modified,)
+
     def meta(self, key: str, payload: Any) -> ObjectMeta | None:
         return ObjectMeta(key, 0, last_modified=payload.last_modified or None)
 

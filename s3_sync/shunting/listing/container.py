@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 from s3_sync.shunting.listing.answer import ListingAnswer, answer
 from s3_sync.shunting.listing.cursor import Cursor
+from s3_sync.shunting.listing.judge import Judge
 from s3_sync.shunting.listing.merge import LocalPages, LocalSide, Merge
 from s3_sync.shunting.listing.params import ListingParams
 from s3_sync.shunting.listing.sides import RemoteSide, object_names
-from s3_sync.shunting.listing.tombstones import Judge, Tombstones
+from s3_sync.shunting.listing.tombstones import Tombstones
 
 
 def merged_container(params: ListingParams, local: LocalPages, remotes: Sequence[RemoteSide],

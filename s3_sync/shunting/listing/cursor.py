@@ -58,6 +58,10 @@ class Cursor:
         else:
             self._load()
 
+    def upcoming(self, count: int) -> list[Item]:
+        """Single names that come next, as far as they are at hand."""
+        return [item for item in self._chunk[self._at + 1:self._at + 1 + count] if item[1] is not None]
+
     def try_(self, call: Callable[[], T], otherwise: T) -> T:
         """What ``call`` returns; ``otherwise`` when the remote fails and may."""
         try:

@@ -35,13 +35,13 @@ def bucket_entry(name: str, bucket: BucketEntry) -> Entry:
 
 def iso_time(seconds: float) -> str:
     """Unix seconds as in Swift's listings: UTC, always with microseconds, no zone."""
-    whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
-    return f'{_whole_second(whole)}.{micros:06}'
+    try:
+        whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
+        return f'{_whole_second(whole)}.{micros:06}'
+    except (OverflowError, OSError, ValueError):  # a store may tell anything
+        return _EPOCH
 
 
 @lru_cache(maxsize=4096)
 def _whole_second(seconds: int) -> str:
-    try:
-        return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
-    except (OverflowError, OSError, ValueError):  # a store may tell anything
-        return _EPOCH[:19]
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()

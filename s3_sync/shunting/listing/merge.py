@@ -12,8 +12,8 @@ from typing import Any
 
 from s3_sync.lockstep import OutOfOrder
 from s3_sync.shunting.listing.cursor import Cursor
+from s3_sync.shunting.listing.judge import Judge
 from s3_sync.shunting.listing.params import Entry, ListingParams, key_of
-from s3_sync.shunting.listing.tombstones import Judge
 
 LocalPages = Callable[[ListingParams], list[Entry]]
 """The cluster's JSON page for these parameters. Errors of the caller's own pass through."""

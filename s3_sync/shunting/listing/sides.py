@@ -71,6 +71,9 @@ class Names(Protocol):
     def modified(self, payload: Any) -> float | None:
         """When it was put there by our clock, Unix seconds; None when that is not known."""
 
+    def version(self, payload: Any) -> tuple[object, ...]:
+        """What differs between two versions of a name, as far as listings tell."""
+
     def meta(self, key: str, payload: Any) -> ObjectMeta | None:
         """The version there, asked for now; None when there is none (any more)."""
 
@@ -119,6 +122,9 @@ class _Native(_Side):
     def modified(self, payload: Any) -> float | None:
         return iso_seconds(str(payload.get('last_modified', '')))
 
+    def version(self, payload: Any) -> tuple[object, ...]:
+        return payload.get('hash'), payload.get('bytes'), payload.get('last_modified')
+
 
 class _Stored(_Side):
     """Any other store."""
@@ -145,6 +151,9 @@ class _Stored(_Side):
 
     def modified(self, payload: Any) -> float | None:
         return float(payload.last_modified) - self._clock_offset if payload.last_modified else None
+
+    def version(self, payload: Any) -> tuple[object, ...]:
+        return payload.etag, payload.size, payload.last_modified
 
     def _page(self, marker: str, limit: int | None, prefix: str, delimiter: str) -> NamePage | None:
         def ask(provider: BaseSync) -> NamePage | None:

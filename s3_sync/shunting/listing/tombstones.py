@@ -1,23 +1,30 @@
-"""The third stream of the merge: which remote names a deletion hides (semantics 7.1)."""
+"""The third stream of the merge: where deletions are remembered (semantics 7.1, 7.5)."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, NamedTuple, Protocol
 
+from swift.common.middleware.versioned_writes.object_versioning import (
+    DELETE_MARKER_CONTENT_TYPE,
+    parse_versions_object_name,
+)
 from swift.common.utils import Timestamp
 
-from s3_sync.shunting.listing.cursor import Cursor
+from s3_sync.shunting.listing.params import Entry
 from s3_sync.shunting.listing.scope import LAST_CHARACTER, Scope, just_before
-from s3_sync.timestamps import without_marker
-from s3_sync.wire.tombstones import hides, is_hashed
+from s3_sync.shunting.listing.verdicts import Verdicts
+from s3_sync.timestamps import ZERO
 
-SKEW_SECONDS = 300.0
-"""Clocks of two sites differ by less than this."""
 FIRST_CHARACTER = '\1'
 """The lowest that stands in names."""
 LEAP = 1000
 """Markers that are passed one by one before the stream is asked again further on."""
+PAGE_NAMES = 1000
 
 
 class Marker(Protocol):
@@ -29,7 +36,7 @@ class Marker(Protocol):
 
     @property
     def time(self) -> Timestamp:
-        """When it was deleted."""
+        """When it was deleted; zero: it was not, which is told only to get on."""
 
 
 class Pages(Protocol):
@@ -46,6 +53,8 @@ class Tombstones:
     """For names that are too long to stand in a listing of markers."""
     hashed: Callable[[], bool] = lambda: False
     """Whether there are any such."""
+    verdicts: Verdicts = field(default_factory=Verdicts)
+    """Of earlier listings; one for a process."""
 
 
 class MarkerStream:
@@ -55,7 +64,8 @@ class MarkerStream:
         self._pages = pages
         self._scope = scope
         self._markers: Iterator[Marker] | None = None
-        self._current: Marker | None = None
+        self._read: deque[Marker] = deque()
+        """Those that are not passed yet."""
 
     def at(self, name: str) -> Marker | None:
         """The marker of this name. Names must be asked for in order."""
@@ -67,21 +77,32 @@ class MarkerStream:
         found = self._seek(subdir, True)
         return found is not None and found.name.startswith(subdir)
 
+    def ahead(self, names: Sequence[str]) -> dict[str, Marker]:
+        """Markers of names that will be asked for, as far as they are near."""
+        before = self._scope.before
+        while not self._read or (len(self._read) < LEAP and before(self._read[-1].name, names[-1])):
+            if not self._more():
+                break
+        wanted = set(names)
+        return {marker.name: marker for marker in self._read if marker.name in wanted}
+
     def rewind(self) -> None:
         """Names that were asked for before may be asked for again."""
         self._markers = None
+        self._read.clear()
 
     def _seek(self, key: str, block: bool) -> Marker | None:
         if self._markers is None:
             self._restart(key, block)
         passed = 0
-        while self._current is not None and self._is_passed(self._current.name, key, block):
+        while self._read or self._more():
+            if not self._is_passed(self._read[0].name, key, block):
+                return self._read[0]
+            self._read.popleft()
             passed += 1
-            if passed % LEAP:
-                self._next()
-            else:
+            if not passed % LEAP:
                 self._restart(key, block)
-        return self._current
+        return None
 
     def _is_passed(self, name: str, key: str, block: bool) -> bool:
         if self._scope.reverse:
@@ -95,60 +116,60 @@ class MarkerStream:
         else:
             marker, end_marker = just_before(key), scope.upper
         self._markers = self._pages(prefix=scope.prefix, marker=marker, end_marker=end_marker, reverse=scope.reverse)
-        self._next()
+        self._read.clear()
 
-    def _next(self) -> None:
-        self._current = next(self._markers, None) if self._markers is not None else None
-
-
-class Judge:
-    """Tells for one listing what of the remotes shows. Keys must be asked for in the listing's order."""
-
-    def __init__(self, tombstones: Tombstones | None, scope: Scope) -> None:
-        self._tombstones = tombstones
-        self._scope = scope
-        self._markers = MarkerStream(tombstones.pages, scope) if tombstones is not None else None
-        self._hashed: bool | None = None
-
-    def shows(self, cursor: Cursor) -> bool:
-        """Whether the entry that ``cursor`` stands at is to be seen. Local names are never asked about."""
-        if self._tombstones is None or self._markers is None:
-            return True
-        if cursor.payload is None:
-            return not self._concerned(self._tombstones, self._markers, cursor.key) or self._subdir_shows(
-                self._tombstones, cursor)
-        return _shows(self._tombstones, self._markers, cursor, cursor.key, cursor.payload)
-
-    def rewind(self) -> None:
-        """Keys that were asked for before may be asked for again."""
-        if self._markers is not None:
-            self._markers.rewind()
-
-    def _concerned(self, tombstones: Tombstones, markers: MarkerStream, subdir: str) -> bool:
-        """Whether a deletion of any name in there is, or may be, remembered."""
-        if markers.any_in(subdir):
-            return True
-        if self._hashed is None:
-            self._hashed = tombstones.hashed()
-        return self._hashed
-
-    def _subdir_shows(self, tombstones: Tombstones, cursor: Cursor) -> bool:
-        """Its single names are listed until one is to be seen."""
-        subdir, scope = cursor.key, self._scope
-        markers = MarkerStream(tombstones.pages, Scope(scope.lower, scope.upper, subdir, '', False, False))
-        names = cursor.names.below(subdir, scope.lower, scope.upper)
-        while item := cursor.try_(lambda: next(names, None), None):
-            if _shows(tombstones, markers, cursor, *item):
-                return True
-        return False
+    def _more(self) -> bool:
+        found = next(self._markers, None) if self._markers is not None else None
+        if found is not None:
+            self._read.append(found)
+        return found is not None
 
 
-def _shows(tombstones: Tombstones, markers: MarkerStream, cursor: Cursor, name: str, payload: Any) -> bool:
-    marker = tombstones.find(name) if is_hashed(name) else markers.at(name)
-    if marker is None:
-        return True
-    listed = cursor.names.modified(payload)
-    if listed is not None and listed + SKEW_SECONDS <= float(without_marker(marker.time)):
-        return False  # it was there before the deletion, and a copy's source is older still
-    meta = cursor.try_(lambda: cursor.names.meta(name, payload), None)
-    return meta is not None and not hides(marker.time, meta)
+class DeletedVersion(NamedTuple):
+    name: str
+    time: Timestamp
+
+
+class DeletedVersions:
+    """Delete markers of a versioned container, which count as tombstones.
+
+    ``page`` GETs the hidden container of its versions with a (Unicode) query.
+    """
+
+    def __init__(self, page: Callable[[dict[str, str]], list[Entry]]) -> None:
+        self._page = page
+
+    def pages(self, *, prefix: str, marker: str, end_marker: str, reverse: bool) -> Iterator[DeletedVersion]:
+        """Every name once: with the time of the delete marker that is its newest version, or with zero."""
+        found = self._versions(prefix, marker, end_marker, reverse)
+        for name, versions in groupby(found, key=lambda found: found[0]):
+            _, version, content_type = list(versions)[-1 if reverse else 0]
+            yield DeletedVersion(name, Timestamp(version) if content_type == DELETE_MARKER_CONTENT_TYPE else ZERO)
+
+    def _versions(self, prefix: str, marker: str, end_marker: str, reverse: bool) -> Iterator[tuple[str, str, str]]:
+        """Name, version and content type. Versions of a name stand behind it, the newest first."""
+        bounds = _hidden_bounds(end_marker, marker)[::-1] if reverse else _hidden_bounds(marker, end_marker)
+        query = {'format': 'json', 'limit': str(PAGE_NAMES), 'prefix': '\0' + prefix}
+        query |= {key: value for key, value in zip(('marker', 'end_marker'), bounds, strict=True) if value}
+        query |= {'reverse': 'true'} if reverse else {}
+        while entries := self._page(query):
+            for entry in entries:
+                name, version = parse_versions_object_name(entry['name'])
+                if version is not None:
+                    yield name, version, entry['content_type']
+            query['marker'] = entries[-1]['name']
+
+
+def _hidden_bounds(lower: str, upper: str) -> tuple[str, str]:
+    return f'\0{lower}\0:' if lower else '', f'\0{upper}' if upper else ''  # a colon sorts behind all versions
+
+
+def both(one: Pages, other: Pages) -> Pages:
+    """The markers of two places as one stream: of each name the newest."""
+    def pages(*, prefix: str, marker: str, end_marker: str, reverse: bool) -> Iterator[Marker]:
+        streams: list[Iterator[Any]] = [
+            part(prefix=prefix, marker=marker, end_marker=end_marker, reverse=reverse) for part in (one, other)]
+        merged = heapq.merge(*streams, key=attrgetter('name'), reverse=reverse)
+        for _, markers in groupby(merged, key=attrgetter('name')):
+            yield max(markers, key=attrgetter('time'))
+    return pages

@@ -2,17 +2,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from swift.common.middleware.versioned_writes.object_versioning import (
+    DELETE_MARKER_CONTENT_TYPE,
+    build_versions_object_name,
+)
 from swift.common.utils import Timestamp
 
+from s3_sync.concurrency import sleep
+from s3_sync.errors import TemporaryError
 from s3_sync.shunting.listing.account import merged_account
 from s3_sync.shunting.listing.container import merged_container
 from s3_sync.shunting.listing.params import ListingParams
 from s3_sync.shunting.listing.sides import RemoteSide
+from s3_sync.shunting.listing.tombstones import DeletedVersions, both
+from s3_sync.shunting.listing.verdicts import Verdicts
+from s3_sync.shunting.remotes import RemoteUnavailable
 from s3_sync.timestamps import MARKER
 from s3_sync.types import ObjectMeta
 from test.unit.shunting.listing.markers import Deletions
@@ -116,3 +127,102 @@ def test_deleted_containers_are_hidden_until_there_are_new_ones() -> None:
     answer = merged_account(ListingParams(10), PlainAccount(['local']).page, [RemoteSide('one', FakeRemote(store))],
                             deletions.tombstones)
     assert names_of(json.loads(answer.body)) == ['local', 'new', 'other']
+
+
+class SlowHeads(FakeRemote):
+    """HEADs wait for each other: how many are under way at once shows."""
+
+    most = 0
+    now = 0
+
+    def head(self, name: str, *, via: str = '') -> ObjectMeta | None:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        sleep(0)
+        self.now -= 1
+        return super().head(name)
+
+
+@pytest.mark.parametrize('params', [{}, {'reverse': True}, {'prefix': 'd/'}, {'delimiter': '/'}])
+def test_many_names_in_doubt_are_looked_at_together_and_once(params: dict[str, Any]) -> None:
+    names = [f'd/{number:03}' for number in range(200)]
+    remote = SlowHeads(Store([Row(name, NOW) for name in names]))
+    tombstones = Deletions(dict.fromkeys(names, NOW + 1)).tombstones
+    for _ in range(2):
+        answer = merged_container(ListingParams(10, **params), lambda _: [], [RemoteSide('one', remote)], tombstones)
+        assert answer.entries == 0
+    assert sorted(remote.heads) == names
+    assert remote.most == 16
+
+
+def test_a_new_version_and_a_new_deletion_are_looked_at_again() -> None:
+    store = Store([Row('a', NOW)])
+    remote = FakeRemote(store)
+    verdicts = Verdicts()
+    for row, deleted, shown in ((Row('a', NOW), NOW + 1, []), (Row('a', NOW + 2), NOW + 1, ['a']),
+                                (Row('a', NOW + 2), NOW + 3, []), (Row('a', NOW + 2), NOW + 3, [])):
+        store.rows['a'] = row
+        tombstones = replace(Deletions({'a': deleted}).tombstones, verdicts=verdicts)
+        answer = merged_container(ListingParams(10), lambda _: [], [RemoteSide('one', remote)], tombstones)
+        assert names_of(json.loads(answer.body)) == shown
+    assert remote.heads == ['a', 'a', 'a']
+
+
+def test_verdicts_are_forgotten_from_the_oldest() -> None:
+    verdicts = Verdicts(2)
+    for name in 'abc':
+        verdicts.put(name == 'c', name)
+    assert [verdicts.get(name) for name in 'abc'] == [None, False, True]
+
+
+def test_a_head_that_fails_fails_the_listing_or_makes_it_partial() -> None:
+    class NoHeads(FakeRemote):
+        def head(self, name: str, *, via: str = '') -> ObjectMeta | None:
+            raise TemporaryError('500', status=500)
+
+    for rows in (['a'], ['a', 'b', 'c']):
+        remote = NoHeads(Store([Row(name, NOW) for name in rows]))
+        tombstones = Deletions(dict.fromkeys(rows, NOW + 1)).tombstones
+        side = RemoteSide('one', remote, on_error='partial')
+        answer = merged_container(ListingParams(10), PlainContainer([Row('b')]).page, [side], tombstones)
+        assert names_of(json.loads(answer.body)) == ['b']
+        assert answer.headers['X-1space-Partial'] == 'one'
+        with pytest.raises(RemoteUnavailable):
+            merged_container(ListingParams(10), PlainContainer([Row('b')]).page, [replace(side, on_error='fail')],
+                             tombstones)
+
+
+# -- versioned containers --------------------------------------------------------------------
+
+
+def versions_page(*versions: tuple[str, float, bool]) -> Callable[[dict[str, str]], list[dict[str, Any]]]:
+    """GETs of the hidden container of these versions (name, time, whether it is a delete marker)."""
+    hidden = PlainContainer(Row(build_versions_object_name(name, Timestamp(time).internal).removeprefix('\0'),
+                                content_type=DELETE_MARKER_CONTENT_TYPE if deleted else 'text/plain')
+                            for name, time, deleted in versions)
+
+    def page(query: dict[str, str]) -> list[dict[str, Any]]:
+        params = ListingParams.parse({name: value.removeprefix('\0') for name, value in query.items()})
+        assert params is not None
+        return [{**entry, 'name': '\0' + entry['name']} for entry in hidden.page(replace(params, limit=2))]
+    return page
+
+
+@pytest.mark.parametrize('reverse', [False, True])
+def test_the_delete_markers_of_a_versioned_container_hide_as_well(reverse: bool) -> None:
+    page = versions_page(('back', NOW + 900, True), ('back', NOW + 901, False), ('gone', NOW + 899, False),
+                         ('gone', NOW + 900, True), ('newer', NOW - 900, True), ('prefix', NOW + 900, True),
+                         ('prefix0', NOW - 900, False), ('prefix0', NOW + 900, True), ('z', NOW + 900, True))
+    remote = FakeRemote(Store([Row(name, NOW) for name in ('back', 'gone', 'marked', 'newer', 'prefix', 'prefix0',
+                                                           'prefix00', 'z')]))
+    tombstones = replace(Deletions({}).tombstones,
+                         pages=both(Deletions({'marked': NOW + 900, 'newer': NOW - 1}).pages,
+                                    DeletedVersions(page).pages))
+    for params in (ListingParams(10, reverse=reverse),
+                   ListingParams(10, marker='z' if reverse else 'b', end_marker='b' if reverse else 'z')):
+        params = replace(params, reverse=reverse)
+        answer = merged_container(params, lambda _: [], [RemoteSide('one', remote)], tombstones)
+        assert sorted(names_of(json.loads(answer.body))) == ['back', 'newer', 'prefix00']
+    found = list(tombstones.pages(prefix='prefix', marker='prefix0' if reverse else 'prefix',
+                                  end_marker='', reverse=reverse))
+    assert [marker.name for marker in found] == ['prefix'] if reverse else ['prefix0']
