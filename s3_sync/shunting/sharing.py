@@ -62,7 +62,7 @@ class Shares:
         download = self._downloads[key] = Download(self, key)
         try:
             answer = opener()
-            if answer.status != 200 or answer.meta is None or not self._fits(answer.meta.size, limit_bytes):
+            if not self._fits(answer, limit_bytes) or answer.meta is None:
                 download.refuse(None if answer.status != 404 else ProviderResponse(404, answer.headers))
                 return answer
             self._free -= answer.meta.size
@@ -79,8 +79,10 @@ class Shares:
         """Whoever comes from now on reads anew."""
         self._downloads.pop(key, None)
 
-    def _fits(self, size: int, limit_bytes: int) -> bool:
-        return size <= min(limit_bytes, self._free)
+    def _fits(self, answer: ProviderResponse, limit_bytes: int) -> bool:
+        return (answer.status == 200 and answer.meta is not None
+                and answer.headers.get('content-length') == str(answer.meta.size)  # not every remote tells it
+                and answer.meta.size <= min(limit_bytes, self._free))
 
     @staticmethod
     def _follow(download: Download) -> Reader | ProviderResponse | None:
