@@ -111,7 +111,8 @@ class MergedLargeObjects(StaticLargeObject):  # type: ignore[misc]
         return self.app
 
     def _delete(self, req: Request, path: str) -> Any:
-        response = make_subrequest(req.environ, method='DELETE', path=wsgi_quote(path), body='', agent=AGENT,
+        # The question mark: not with the query of the request at hand.
+        response = make_subrequest(req.environ, method='DELETE', path=wsgi_quote(path) + '?', body='', agent=AGENT,
                                    headers={'X-Auth-Token': req.headers.get('X-Auth-Token')},
                                    swift_source=SOURCE).get_response(self.app)
         response.body  # noqa: B018 - read, so that its connection is kept

@@ -3,18 +3,21 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from swift.common.utils import Timestamp
+from swiftclient import Connection
 
 from s3_sync.trial.s3_endpoint import S3Endpoint, s3_client
 from test.servers.fault_proxy import Answer
-from test.servers.merged import MergedContainer, MergedWorld, an_hour_ago, merged_world
+from test.servers.merged import MergedContainer, MergedWorld, S3Side, SwiftSide, an_hour_ago, merged_world
 from test.servers.sync_daemon import eventually
 
 # Swift replaces the log handler of a pipeline that is loaded again, and forgets to close its UDP socket.
@@ -48,6 +51,11 @@ def _containers(world: MergedWorld) -> dict[str, MergedContainer]:
     world.add('restoring', kind='s3', faults=faults['s3'], restore_object=True, delete_policy='tombstone')
     world.add('versioned', kind='s3', faults=faults['s3'], delete_policy='tombstone')
     world.plain.post_container('versioned', {'X-Versions-Enabled': 'true'})
+    for name in ('slo', 'slo-segments', 'slo-other'):  # names are in manifests
+        world.add(name, kind='swift', faults=faults['swift'], migration=True, bucket=name, restore_object=False)
+    for name in ('parts', 'parts+segments'):
+        world.add(name, kind='s3', faults=faults['s3'], bucket=name.replace('+', '-'))
+    world.plain.put_container('unmerged')
     world.add('only-remote', kind='s3', faults=faults['s3'], migration=True, create=False, restore_object=False)
     world.configure()
     return {container.name: container for container in world.containers}
@@ -504,3 +512,146 @@ def test_every_decision_is_logged_and_no_secret_with_it(at: MergedContainer) -> 
                'the decision in the log')
     secrets = (at.world.s3.secret_key, at.world.token('owner'), 'testing2')
     assert not [line for line in at.world.log() if any(secret in line for secret in secrets)]
+
+
+# -- large objects with their segments ----------------------------------------------------------
+
+def large_object(client: Connection, container: str = 'slo', name: str = 'large', *,
+                 segments: str = 'slo-segments', nested: bool = False) -> list[str]:
+    """Two segments and a manifest, or a manifest of such and one segment; paths of everything, the manifest first."""
+    parts = [f'{name}/{number}' for number in (1, 2)]
+    entries = []
+    for part in parts:
+        client.put_object(segments, part, b'x' * 10)
+        entries.append({'path': f'/{segments}/{part}'})
+    if nested:
+        inner = large_object(client, segments, f'{name}/inner', segments=segments)
+        entries.append({'path': f'/{inner[0]}'})
+    client.put_object(container, name, json.dumps(entries), query_string='multipart-manifest=put')
+    return [f'{container}/{name}', *(f'{segments}/{part}' for part in parts), *(inner if nested else [])]
+
+
+def status_of(at: MergedContainer, path: str) -> int:
+    return at.world.session.get(f'{at.world.cluster.proxy_url(1)}/v1/AUTH_test/{path}', timeout=60,
+                                headers={'X-Auth-Token': at.world.token('owner')}).status_code
+
+
+def bulk_answer(at: MergedContainer, name: str, *, query: str = '', **options: Any) -> dict[str, Any]:
+    answer = at.ask('DELETE', name, query=f'?multipart-manifest=delete{query}',
+                    headers={'Accept': 'application/json'}, **options)
+    assert (answer.status_code, answer.headers['Content-Type']) == (200, 'application/json'), answer.text
+    return dict(answer.json())
+
+
+@each('slo')
+@pytest.mark.parametrize('nested', [False, True])
+def test_a_large_object_that_only_the_remote_has_is_deleted_with_its_segments(
+        at: MergedContainer, nested: bool) -> None:
+    assert isinstance(at.remote, SwiftSide)
+    name = f'archived-{nested}'
+    paths = large_object(at.remote.client, name=name, nested=nested)
+    assert [status_of(at, path) for path in paths] == [200] * len(paths)
+    answer = bulk_answer(at, name)
+    assert (answer['Number Deleted'], answer['Number Not Found'], answer['Errors'],
+            answer['Response Status']) == (len(paths), 0, [], '200 OK')
+    assert [status_of(at, path) for path in paths] == [404] * len(paths)
+    assert at.remote.head(name) is not None
+    again = bulk_answer(at, name)
+    assert (again['Number Deleted'], again['Number Not Found']) == (0, 1)
+
+
+@each('slo')
+def test_segments_that_are_on_both_sides_stay_deleted(at: MergedContainer) -> None:
+    assert isinstance(at.remote, SwiftSide)
+    paths = large_object(at.remote.client, name='both')
+    assert large_object(at.world.plain, name='both') == paths
+    assert bulk_answer(at, 'both')['Number Deleted'] == 3
+    assert [status_of(at, path) for path in paths] == [404] * 3
+
+
+@each('slo')
+@pytest.mark.parametrize('container', ['slo', 'unmerged'])
+@pytest.mark.parametrize('where', ['here', 'there'])
+def test_segments_left_to_later_by_swift_go_at_once_where_they_are_merged(
+        at: MergedContainer, container: str, where: str) -> None:
+    assert isinstance(at.remote, SwiftSide)
+    name = f'{container} {where}'
+    paths = large_object(at.world.plain, container, name)
+    if where == 'there':
+        for part in (1, 2):
+            at.remote.client.put_object('slo-segments', f'{name}/{part}', b'there')
+    answer = at.world.session.delete(
+        f'{at.world.cluster.proxy_url(1)}/v1/AUTH_test/{quote(paths[0])}?multipart-manifest=delete&async=yes',
+        headers={'X-Auth-Token': at.world.token('owner')}, timeout=60)
+    assert (answer.status_code, answer.content) == (204, b'')
+    assert [status_of(at, path) for path in paths] == [404] * 3
+
+
+@each('slo')
+def test_segments_in_a_container_of_their_own_are_left_to_swift(at: MergedContainer) -> None:
+    at.put_here('mine', b'')
+    paths = large_object(at.world.plain, 'slo', 'elsewhere', segments='unmerged')
+    assert at.status('DELETE', 'elsewhere', query='?multipart-manifest=delete&async=yes') == 204
+    assert [status_of(at, path) for path in paths] == [404, 200, 200]
+    at.world.cluster.expire_objects()
+    assert [status_of(at, path) for path in paths] == [404] * 3
+
+
+@each('slo')
+@pytest.mark.parametrize('query', ['', '&async=yes'])
+@pytest.mark.parametrize('user', ['stranger', None])
+def test_who_may_not_hears_what_plain_swift_says_and_nothing_goes_out(
+        at: MergedContainer, user: str | None, query: str) -> None:
+    assert isinstance(at.remote, SwiftSide)
+    paths = large_object(at.world.plain, name='protected')
+    large_object(at.remote.client, name='protected there')
+    at.faults.clear()
+    headers = {'X-Auth-Token': at.world.token(user)} if user else {}
+    answers = [at.world.session.delete(f'{at.url("protected", proxy)}?multipart-manifest=delete{query}', timeout=60,
+                                       headers={**headers, 'Accept': 'application/json'}) for proxy in (0, 1)]
+    assert answers[0].status_code == answers[1].status_code
+    assert answers[0].text.strip() == answers[1].text.strip()
+    at.status('DELETE', 'protected there', user=user, query=f'?multipart-manifest=delete{query}')
+    assert at.asked() == []
+    assert at.world.marks.names('slo-segments').isdisjoint(path.partition('/')[2] for path in paths)
+    assert [status_of(at, path) for path in paths] == [200] * 3
+
+
+@each('slo', 's3-propagated')
+def test_what_is_no_large_object_is_refused_in_swifts_words(at: MergedContainer) -> None:
+    at.put_here('plain', b'here')
+    at.remote.put('plain there', b'there')
+    for name in ('plain', 'plain there'):
+        answer = bulk_answer(at, name)
+        assert answer['Errors'] == [[quote(f'/{at.name}/{name}'), 'Not an SLO manifest']]
+        assert at.status('HEAD', name) == 200
+
+
+@each('parts')
+def test_a_large_object_in_one_piece_at_its_remote_has_no_segments(at: MergedContainer) -> None:
+    assert isinstance(at.remote, S3Side)
+    at.remote.put_in_parts('multipart', b'x' * (5 << 20), b'y')
+    assert at.ask('HEAD', 'multipart').headers['X-Static-Large-Object'] == 'True'
+    answer = bulk_answer(at, 'multipart')
+    assert (answer['Number Deleted'], answer['Errors']) == (1, [])
+    assert at.status('GET', 'multipart') == 404
+    assert at.remote.head('multipart') is None
+    at.remote.put_in_parts('another', b'x' * (5 << 20), b'y')
+    assert at.status('DELETE', 'another', query='?multipart-manifest=delete&async=on') == 204
+    assert at.remote.head('another') is None
+
+
+@each('parts')
+def test_s3_clients_write_and_delete_in_parts(at: MergedContainer) -> None:
+    with closing(s3_client(at.world.cluster.proxy_url(1), 'test:tester', 'testing')) as client:
+        upload = client.create_multipart_upload(Bucket='parts', Key='uploaded')['UploadId']
+        parts = [{'PartNumber': number, 'ETag': client.upload_part(
+            Bucket='parts', Key='uploaded', UploadId=upload, PartNumber=number, Body=body)['ETag']}
+            for number, body in ((1, b'x' * (5 << 20)), (2, b'y'))]
+        client.complete_multipart_upload(Bucket='parts', Key='uploaded', UploadId=upload,
+                                         MultipartUpload={'Parts': parts})
+        assert client.head_object(Bucket='parts', Key='uploaded')['ContentLength'] == (5 << 20) + 1
+        at.remote.put('uploaded', b'an older copy', **{'1space-timestamp': an_hour_ago()})
+        client.delete_object(Bucket='parts', Key='uploaded')
+    assert at.status('GET', 'uploaded') == 404
+    assert at.remote.head('uploaded') is None

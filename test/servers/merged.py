@@ -43,6 +43,13 @@ class S3Side:
     def put(self, name: str, data: bytes, content_type: str = 'text/plain', **metadata: str) -> None:
         self._client.put_object(Bucket=self.bucket, Key=name, Body=data, Metadata=metadata, ContentType=content_type)
 
+    def put_in_parts(self, name: str, *parts: bytes) -> None:
+        where = {'Bucket': self.bucket, 'Key': name}
+        upload = self._client.create_multipart_upload(**where)['UploadId']
+        done = [{'PartNumber': number, 'ETag': self._client.upload_part(
+            **where, UploadId=upload, PartNumber=number, Body=part)['ETag']} for number, part in enumerate(parts, 1)]
+        self._client.complete_multipart_upload(**where, UploadId=upload, MultipartUpload={'Parts': done})
+
     def head(self, name: str) -> dict[str, str] | None:
         """User metadata (lower-case, without prefix) and ``content-type``; None when there is none."""
         try:
@@ -177,9 +184,9 @@ class MergedWorld:
         self.marks = Tombstones(ACCOUNT, self.insider.proxy)
 
     def add(self, container: str, kind: Kind, *, migration: bool = False, faults: FaultProxy | None = None,
-            create: bool = True, **keys: object) -> MergedContainer:
+            create: bool = True, bucket: str = '', **keys: object) -> MergedContainer:
         """Merge a container with a new bucket. ``faults``: of another container, whose breaker it then shares."""
-        bucket = f'{container}-remote'
+        bucket = bucket or f'{container}-remote'
         remote: S3Side | SwiftSide = S3Side(self.s3, bucket) if kind == 's3' else SwiftSide(self.cluster, bucket)
         self._stack.callback(remote.close)
         faults = faults or self.fault_proxy(kind)
