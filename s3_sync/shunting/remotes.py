@@ -154,7 +154,7 @@ class Remote:
         try:
             if not self._parent.owns(self, self.target):
                 return 404
-            response = self.ask(lambda provider: provider.shunt_delete(request))
+            response = self.ask(lambda provider: self._in_time(lambda: provider.shunt_delete(request)))
         except NotFound:
             return 404
         except PreconditionFailed:

@@ -37,10 +37,11 @@ class Versions:
         self._clock = clock
 
     def find(self, call: Call, place: Place, merged: Merged, answer: LocalAnswer,
-             look: Callable[[Remote], V | None]) -> V | None:
+             look: Callable[[Remote], V | None], *, anew: bool = False) -> V | None:
         """The version to show; None when the merged namespace has none. RemoteUnavailable when that cannot be told.
 
         ``answer`` is the cluster's 404. ``look`` gives what a remote has, opened or not; what is not shown is closed.
+        ``anew``: whatever was not there a moment ago is asked for again.
         """
         if names_other_version(call):
             return None
@@ -50,7 +51,7 @@ class Versions:
         marker: _Beside | None = None
         for target in merged.covering(place.name):
             remote = self._remotes.of(target)
-            if not archived and remote.known_missing(place.name):
+            if not (anew or archived) and remote.known_missing(place.name):
                 continue
             marker = marker or _Beside(self._markers, call, place)
             try:

@@ -94,7 +94,7 @@ class ObjectWriter:
         def look(remote: Remote) -> Looked | None:
             meta = remote.head(call.place.name, via=call.via)
             return None if meta is None else Looked(remote, meta)
-        return self._versions.find(call, call.place, merged, here, look)
+        return self._versions.find(call, call.place, merged, here, look, anew=True)
 
     def _post_remotely(self, call: Call, merged: Merged, answer: LocalAnswer) -> Response | None:
         """The answer of the remote whose version is shown; None where nothing is."""
