@@ -24,6 +24,7 @@ from s3_sync.shunting.local import LocalAnswer
 from s3_sync.shunting.markers import Markers, MarkerUnreadable, MarkerUnwritten
 from s3_sync.shunting.remotes import Remotes, RemoteUnavailable
 from s3_sync.shunting.targets import Merged, Target
+from s3_sync.timestamps import RowTimes, marked
 from s3_sync.types import NO_HEADERS, ShuntRequest
 from s3_sync.wire.tombstones import Policies, Policy
 
@@ -110,9 +111,14 @@ class ContainerVerbs:
         except MarkerUnreadable as error:
             self._logger.warning('container %s is here again; its tombstone may stay: %s', call.place.path, error)
             return
-        if marker is not None and not self._markers.drop(*where, max(marker.time, Timestamp(self._clock.now()))):
+        if marker is not None and not self._markers.drop(
+                *where, max(Timestamp(self._clock.now()), self._after(marker.time))):
             # It matters only once the container has been deleted again, which writes it anew.
             self._logger.warning('container %s is here again, but its tombstone stays', call.place.path)
+
+    def _after(self, time: Timestamp) -> Timestamp:
+        """Newer than our marker, older than any deletion that has come since."""
+        return marked(RowTimes(time, time, time), self._clock.now())
 
     def _shows_objects(self, call: Call, merged: Merged) -> bool:
         """Whether anything keeps the container from being deleted. Refused: it is not there at all."""
@@ -134,7 +140,7 @@ class ContainerVerbs:
         self._markers.put(*where, _policies(concerned), time)
         answer = call.forward()
         if answer.status not in GONE:
-            self._markers.drop(*where, time)
+            self._markers.drop(*where, self._after(time))
             self._note(call, 'undone', concerned)
             return answer
         self._note(call, 'marked', concerned)
@@ -142,7 +148,7 @@ class ContainerVerbs:
         finished = [target.mapping.delete_policy == 'propagate' and self._delete_remote(call, target)
                     for target in concerned]
         if all(finished):
-            self._markers.drop(*where, time)
+            self._markers.drop(*where, self._after(time))
         return answer
 
     def _may_exist(self, call: Call, target: Target) -> bool:
