@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TextIO
 
 from s3_sync.errors import Error
-from s3_sync.trial import demo_archive
+from s3_sync.trial import demo_archive, demo_shunt
 from s3_sync.trial.demo_stage import Demo
 from s3_sync.trial.ports import Ports
 from s3_sync.trial.processes import Processes, Server, answers
@@ -57,6 +57,7 @@ def run(keep: bool, out: TextIO) -> int:
             _first_sync(demo)
             _second_sync(demo)
             demo_archive.show(demo, sync_mapping)
+            demo_shunt.show(demo, sync_mapping)
             _status(demo)
             if keep:
                 _keep_running(demo)
@@ -79,7 +80,7 @@ def _started(stack: ExitStack, out: TextIO) -> Demo:
     ports = Ports()
     stack.callback(ports.close)
     s3 = stack.enter_context(S3Endpoint())
-    swift = stack.enter_context(SwiftCluster())
+    swift = stack.enter_context(SwiftCluster(shunt=folder / 'sync.json'))
     processes = stack.enter_context(Processes(folder / 'logs'))
     demo = Demo(swift, s3, processes, folder, ports.reserve(swift.bind_ip()), out)
     demo.step('Servers')
