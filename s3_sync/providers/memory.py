@@ -319,10 +319,14 @@ class MemorySync(BaseSync):
     def shunt_delete(self, request: ShuntRequest) -> ProviderResponse:
         try:
             if request.key:
-                return plain_response(204 if self.delete_object(request.key) else 404)
+                if_match = {k.lower(): v for k, v in request.headers.items()}.get('if-match', '').strip('"')
+                gone = self.delete_object(request.key, condition=Condition(if_match=if_match or None))
+                return plain_response(204 if gone else 404)
             if self._objects(None):
                 return plain_response(409)
             del self.store.buckets[self.bucket]
+        except PreconditionFailed:
+            return plain_response(412)
         except (NotFound, Forbidden) as error:
             return plain_response(error.status or 404)
         return plain_response(204)

@@ -24,11 +24,13 @@ from s3_sync.shunting.remotes import Remote, Remotes, RemoteUnavailable
 from s3_sync.shunting.targets import Target
 from s3_sync.shunting.versions import Versions, deleted_at, names_other_version
 from s3_sync.shunting.writing import is_refused, local_head
-from s3_sync.timestamps import RowTimes, marked, parse_timestamp
+from s3_sync.timestamps import ZERO, RowTimes, marked, parse_timestamp
 from s3_sync.types import ObjectMeta
 from s3_sync.wire.tombstones import Policies, hides
 
 GONE = (204, 404)
+ATTEMPTS = 2
+"""At writing a marker: another delete of the same name may just have been finished, and be newer."""
 RETRY_SECONDS = '5'
 
 
@@ -74,23 +76,25 @@ class ObjectDeleter:
     def __call__(self, call: Call) -> Iterable[bytes]:
         covering = call.merged.covering(call.place.name) if call.merged is not None else ()
         targets = [target for target in covering if target.mapping.delete_policy != 'local']
-        time = self._time(call)
         # X-If-Delete-At is the expirer's way to ask for one local version.
-        if (not covering or time is None or names_other_version(call) or call.header('x-if-delete-at')
+        if (not covering or self._time(call) is None or names_other_version(call) or call.header('x-if-delete-at')
                 or is_refused(call)):
             return call.send(call.forward())
         if not targets:
             return self._delete_here(call)
-        try:
-            here, marker, looks = self._look(call, targets)
-            deletion = self._decide(call, here, marker, looks)
-            if not deletion.needed:
-                return call.send(call.forward())
-            self._markers.put(call.env, *_place(call), deletion.policies, time)
-        except (MarkerUnreadable, MarkerUnwritten) as error:
-            self._decisions.note(call, 'unavailable', targets[0].name, str(error))
-            return call.respond(HTTPServiceUnavailable(request=call.request(), headers={'Retry-After': RETRY_SECONDS}))
-        return self._delete(call, time, deletion, marker, looks)
+        for attempts_left in reversed(range(ATTEMPTS)):
+            time = self._time(call) or ZERO
+            try:
+                here, marker, looks = self._look(call, targets)
+                deletion = self._decide(call, here, marker, looks)
+                if not deletion.needed:
+                    return call.send(call.forward())
+                self._markers.put(call.env, *_place(call), deletion.policies, time)
+                return self._delete(call, time, deletion, marker, looks)
+            except (MarkerUnreadable, MarkerUnwritten) as error:
+                if not attempts_left:
+                    self._decisions.note(call, 'unavailable', targets[0].name, str(error))
+        return call.respond(HTTPServiceUnavailable(request=call.request(), headers={'Retry-After': RETRY_SECONDS}))
 
     # -- looking -------------------------------------------------------------------------
 
@@ -138,7 +142,11 @@ class ObjectDeleter:
     def _delete(self, call: Call, time: Timestamp, deletion: Deletion, earlier: Marker | None,
                 looks: Sequence[Look]) -> Iterable[bytes]:
         call.env['HTTP_X_TIMESTAMP'] = time.internal
-        answer = call.forward()
+        try:
+            answer = call.forward()
+        except BaseException:
+            self._undo(call, time, earlier, shown=deletion.shown, status=500)
+            raise
         if answer.status // 100 != 2 and answer.status != 404:
             self._undo(call, time, earlier, shown=deletion.shown, status=answer.status)
             return call.send(answer)
