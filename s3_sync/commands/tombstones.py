@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 
 from container_crawler.swift_dir import load_swift_dir
 from s3_sync.clock import Clock, SystemClock
-from s3_sync.commands.context import find, load_settings
+from s3_sync.commands.context import find
 from s3_sync.commands.edge import EXIT_FAILED, EXIT_OK, UsageError
 from s3_sync.commands.names import printable, quote_path, unquote_path
 from s3_sync.commands.numbers import count, iso
 from s3_sync.commands.plan import OneLine
 from s3_sync.concurrency import GreenPool
 from s3_sync.config import Mapping as SyncMapping
-from s3_sync.config import Migration, Settings
+from s3_sync.config import Migration, Settings, load
 from s3_sync.local.factory import make_proxy_client
 from s3_sync.local.markers import Marker, MarkerStore, Written
 from s3_sync.shunting.targets import migration_target
@@ -66,7 +66,7 @@ class Tombstone(NamedTuple):
 
 def run(arguments: argparse.Namespace) -> int:
     """0, or 3 when nothing was found for a path that was named."""
-    settings = load_settings(arguments.config)
+    settings = load(arguments.config)  # migrations alone are enough
     choices = _choices(settings, arguments.what)
     load_swift_dir(settings.swift_dir)
     handler = logging.StreamHandler()

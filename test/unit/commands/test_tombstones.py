@@ -11,19 +11,20 @@ from s3_sync.clock import FakeClock
 from s3_sync.commands.tombstones import Catalogue, Choice, purge
 from s3_sync.config import Settings, load
 from s3_sync.errors import SourceUnavailable
+from s3_sync.shunting.targets import Table
 from s3_sync.wire.tombstones import Policies, Policy, tombstone_container
 from test.fakes.memory_markers import Answer, MemoryMarkers
 
 from .conftest import Node, entry
 
 A = 'AUTH_a'
+REMOTE = {'aws_identity': 'key', 'aws_secret': 'hunter2-hunter2', 'aws_endpoint': 'http://127.0.0.1:9'}
+MOVED = {'name': 'moved', 'account': A, 'aws_bucket': 'old', 'container': 'one', 'protocol': 's3', **REMOTE}
 
 
 @pytest.fixture
 def settings(write_config: Callable[..., Path]) -> Settings:
-    remote = {'aws_identity': 'key', 'aws_secret': 'hunter2-hunter2', 'aws_endpoint': 'http://127.0.0.1:9'}
-    return load(write_config(entry('one'), entry('all', container='/*', aws_bucket='other'), migrations=[
-        {'name': 'moved', 'account': A, 'aws_bucket': 'old', 'container': 'one', 'protocol': 's3', **remote}]))
+    return load(write_config(entry('one'), entry('all', container='/*', aws_bucket='other'), migrations=[MOVED]))
 
 
 @pytest.fixture
@@ -110,3 +111,16 @@ def test_a_cluster_that_fails_half_way_is_an_error_and_no_wait(settings: Setting
 @pytest.mark.parametrize('argument', ['AUTH_a', 'nobody', 'AUTH_a/%ff/x', '/c'])
 def test_what_is_neither_mapping_nor_path_is_refused(node: Node, argument: str) -> None:
     node.run('tombstones', 'list', argument, code=2)
+
+
+def test_migrations_alone_are_a_configuration(write_config: Callable[..., Path], capsys: pytest.CaptureFixture[str],
+                                              cluster: MemoryMarkers) -> None:
+    path = write_config(migrations=[MOVED])
+    Node(path, capsys).run('tombstones', 'purge', 'other', code=2)
+    catalogue = Catalogue(load(path), cluster.store)
+    target, = Table.of(load(path)).lookup(A, 'one').targets  # type: ignore[union-attr]
+    cluster.put(A, 'one', 'a', {target.mapping.generation: 'tombstone', 'feed': 'tombstone'}, 1000.0)
+    cluster.put(A, 'two', 'a', {target.mapping.generation: 'tombstone'}, 1000.0)
+    assert forget(catalogue, Choice('moved', A, 'one', mapping='moved')) == 0
+    left, = cluster.store.markers(A, tombstone_container('one'))
+    assert left.policies == Policies({'feed': 'tombstone'})
