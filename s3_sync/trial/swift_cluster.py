@@ -227,6 +227,10 @@ class SwiftCluster:
         """Process ids of all running servers."""
         return self._processes.pids()
 
+    def pid(self, name: str) -> int:
+        """Process id of a running server, named as for ``start_server``."""
+        return self._processes.pid(name)
+
     def log_tail(self, name: str) -> str:
         return self._processes.log_tail(name)
 
