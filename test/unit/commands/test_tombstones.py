@@ -118,7 +118,9 @@ def test_migrations_alone_are_a_configuration(write_config: Callable[..., Path],
     path = write_config(migrations=[MOVED])
     Node(path, capsys).run('tombstones', 'purge', 'other', code=2)
     catalogue = Catalogue(load(path), cluster.store)
-    target, = Table.of(load(path)).lookup(A, 'one').targets  # type: ignore[union-attr]
+    merged = Table(migrations=load(path).migrations).lookup(A, 'one')
+    assert merged is not None
+    target, = merged.targets
     cluster.put(A, 'one', 'a', {target.mapping.generation: 'tombstone', 'feed': 'tombstone'}, 1000.0)
     cluster.put(A, 'two', 'a', {target.mapping.generation: 'tombstone'}, 1000.0)
     assert forget(catalogue, Choice('moved', A, 'one', mapping='moved')) == 0
