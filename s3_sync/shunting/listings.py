@@ -10,13 +10,13 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from urllib.parse import unquote
 
 from swift.common.constraints import ACCOUNT_LISTING_LIMIT, CONTAINER_LISTING_LIMIT
 from swift.common.swob import str_to_wsgi
 
 from s3_sync.errors import Error
 from s3_sync.lockstep import OutOfOrder
-from s3_sync.shunting.authorization import Env
 from s3_sync.shunting.call import Call
 from s3_sync.shunting.creation import ACCOUNT_LEVEL, ensure_container
 from s3_sync.shunting.decisions import Decisions
@@ -25,11 +25,13 @@ from s3_sync.shunting.listing.answer import PARTIAL_HEADER, ListingAnswer
 from s3_sync.shunting.listing.container import merged_container
 from s3_sync.shunting.listing.params import Entry, ListingParams
 from s3_sync.shunting.listing.sides import RemoteSide
-from s3_sync.shunting.listing.tombstones import Tombstones
+from s3_sync.shunting.listing.tombstones import DeletedVersions, ListedMarkers, Pages, Tombstones, both
+from s3_sync.shunting.listing.verdicts import Verdicts
 from s3_sync.shunting.local import LocalAnswer
 from s3_sync.shunting.markers import Markers, MarkerUnreadable
 from s3_sync.shunting.remotes import Remotes, RemoteUnavailable
 from s3_sync.shunting.targets import Merged, Table, Target, account_target
+from s3_sync.wire.tombstones import tombstone_container
 
 _REPLACED = ('content-type', 'content-length')
 VIA = 'x-1space-via'
@@ -50,6 +52,7 @@ class Lister:
         self._table = table
         self._remotes = remotes
         self._markers = markers
+        self._verdicts = Verdicts()
         self._decisions = decisions
 
     def container(self, call: Call) -> Iterable[bytes]:
@@ -72,7 +75,7 @@ class Lister:
             sides = [self._side(call, target) for target in targets]
             pages = _Pages(call, call.forward)
             return self._answer(call, pages, merged_account(params, pages, sides, self._tombstones(
-                call.env, call.place.account, ACCOUNT_LEVEL)), targets)
+                call, call.place.account, ACCOUNT_LEVEL)), targets)
         return self._serve(call, listed)
 
     def any_object(self, call: Call, merged: Merged) -> bool:
@@ -82,7 +85,7 @@ class Lister:
         pages = _Pages(call)
         params = ListingParams(1)
         return bool(merged_container(params, pages, sides, self._tombstones(
-            call.env, merged.account, merged.container)).entries)
+            call, merged.account, merged.container)).entries)
 
     # -- inside -------------------------------------------------------------------------
 
@@ -116,7 +119,7 @@ class Lister:
             return call.send(first())
         pages = _Pages(call, first)
         sides = [self._side(call, target) for target in targets]
-        tombstones = self._tombstones(call.env, merged.account, merged.container)
+        tombstones = self._tombstones(call, merged.account, merged.container)
         return self._answer(call, pages, merged_container(params, pages, sides, tombstones), targets, unknown)
 
     def _first_page(self, call: Call, merged: Merged) -> Callable[[], LocalAnswer]:
@@ -155,11 +158,15 @@ class Lister:
                           mapping.on_remote_error, mapping.reverse_scan_limit, call.via,
                           {VIA: self._remotes.via(call.via)})
 
-    def _tombstones(self, env: Env, account: str, container: str) -> Tombstones:
-        markers = self._markers
-        return Tombstones(pages=partial(markers.pages, env, account, container),
-                          find=partial(markers.find, env, account, container),
-                          hashed=partial(markers.any_hashed, env, account, container))
+    def _tombstones(self, call: Call, account: str, container: str) -> Tombstones:
+        env = call.env
+        pages: Pages = ListedMarkers(partial(_hidden_page, call, account, tombstone_container(container))).pages
+        info = call.local.container_info(env, account, container) if container else {}
+        versions = info.get('sysmeta', {}).get('versions-container')
+        if versions:
+            pages = both(pages, DeletedVersions(partial(_hidden_page, call, account, unquote(versions))).pages)
+        return Tombstones(pages, find=partial(self._markers.find, env, account, container),
+                          hashed=partial(self._markers.any_hashed, env, account, container), verdicts=self._verdicts)
 
     def _answer(self, call: Call, pages: _Pages, listing: ListingAnswer, targets: Sequence[Target],
                 unknown: Sequence[str] = ()) -> Iterable[bytes]:
@@ -199,3 +206,17 @@ class _Pages:
 
 def _same(answer: LocalAnswer) -> LocalAnswer:
     return answer
+
+
+def _hidden_page(call: Call, account: str, hidden: str, query: dict[str, str]) -> list[Entry]:
+    """Out of a hidden container, in our name. MarkerUnreadable; one that does not exist has nothing."""
+    if call.local.container_info(call.env, account, hidden).get('status') == 404:
+        return []
+    answer = call.local.request(call.env, 'GET', account, hidden, query=query, reserved=True)
+    body = answer.read()
+    if answer.status == 404:
+        return []
+    if answer.status // 100 != 2:
+        raise MarkerUnreadable(f'markers in {account}/{hidden}: {answer.status_line}')
+    entries: list[Entry] = json.loads(body) if body else []
+    return entries

@@ -112,6 +112,7 @@ class Stage:
         swift = self.world.add('from-swift', 'swift', restore_object=False)
         self.world.add('moving-swift', 'swift', retain_local=False, delete_policy='tombstone')
         self.world.add('partial', 'swift', on_remote_error='partial')
+        self.world.add('versioned', 'swift')
         migrated = self.world.add('migrated', 'swift', migration=True, restore_object=False)
         weed = self.world.add('from-seaweed', 's3')
         keys = s3_mapping(moto, 'from-moto', 'from-moto')
@@ -318,6 +319,26 @@ def test_what_is_deleted_through_the_shunt_is_listed_no_more(stage: Stage) -> No
     assert listed(container, 'reverse=1&delimiter=/') == ['stays', 'half/']
     container.put_here('gone/1', b'new')
     assert listed(container) == ['gone/1', 'half/2', 'stays']
+
+
+def test_a_delete_marker_of_a_versioned_container_counts_as_a_deletion(stage: Stage) -> None:
+    world = stage.world
+    container = next(made for made in world.containers if made.name == 'versioned')
+    world.plain.post_container('versioned', {'X-Versions-Enabled': 'true'})
+    for name in ('before', 'never', 'twice'):
+        container.remote.put(name, b'data')
+    for name in ('before', 'only-here', 'twice'):
+        container.put_here(name, b'data')
+        world.plain.delete_object('versioned', name)
+    container.put_here('twice', b'again')
+    assert listed(container) == ['never', 'twice']
+    assert listed(container, 'reverse=on&limit=1&marker=twice') == ['never']
+    found = json.loads(container.ask('GET', '', query='?versions').content)
+    assert [(entry['name'], entry['is_latest'], entry.get('content_location', [''])[-1]) for entry in found] == [
+        ('before', True, 'swift'), ('before', False, ''), ('never', True, found[2]['content_location'][0]),
+        ('only-here', True, ''), ('only-here', False, ''), ('twice', True, 'swift'), ('twice', False, ''),
+        ('twice', False, '')]
+    assert found[2]['version_id'] == 'null'
 
 
 def listed(container: MergedContainer, query: str = '') -> list[str]:

@@ -19,6 +19,7 @@ from s3_sync.shunting.listing.params import Entry
 from s3_sync.shunting.listing.scope import LAST_CHARACTER, Scope, just_before
 from s3_sync.shunting.listing.verdicts import Verdicts
 from s3_sync.timestamps import ZERO
+from s3_sync.wire.tombstones import listed_time, real_name
 
 FIRST_CHARACTER = '\1'
 """The lowest that stands in names."""
@@ -125,18 +126,51 @@ class MarkerStream:
         return found is not None
 
 
+HiddenPage = Callable[[dict[str, str]], list[Entry]]
+"""GETs a hidden container's listing with this (Unicode) query; no entries when there is no such container."""
+
+
+class ListedMarker:
+    """A marker as a listing tells it; there may be many whose time nobody asks for."""
+
+    __slots__ = ('name', '_modified')
+
+    def __init__(self, name: str, modified: str) -> None:
+        self.name = name
+        self._modified = modified
+
+    @property
+    def time(self) -> Timestamp:
+        return listed_time(self._modified)
+
+
+class ListedMarkers:
+    """Markers out of the hidden container of deletions; those of names too long for it are left out."""
+
+    def __init__(self, page: HiddenPage) -> None:
+        self._page = page
+
+    def pages(self, *, prefix: str, marker: str, end_marker: str, reverse: bool) -> Iterator[ListedMarker]:
+        query = {'format': 'json', 'limit': str(PAGE_NAMES), 'prefix': '\0' + prefix}
+        query |= {key: '\0' + value for key, value in (('marker', marker), ('end_marker', end_marker)) if value}
+        query |= {'reverse': 'true'} if reverse else {}
+        while entries := self._page(query):
+            for entry in entries:
+                name = real_name(entry['name'])
+                if name is not None:
+                    yield ListedMarker(name, entry['last_modified'])
+            query['marker'] = entries[-1]['name']
+
+
 class DeletedVersion(NamedTuple):
     name: str
     time: Timestamp
 
 
 class DeletedVersions:
-    """Delete markers of a versioned container, which count as tombstones.
+    """Delete markers out of the hidden container of a versioned container's versions: they count as tombstones."""
 
-    ``page`` GETs the hidden container of its versions with a (Unicode) query.
-    """
-
-    def __init__(self, page: Callable[[dict[str, str]], list[Entry]]) -> None:
+    def __init__(self, page: HiddenPage) -> None:
         self._page = page
 
     def pages(self, *, prefix: str, marker: str, end_marker: str, reverse: bool) -> Iterator[DeletedVersion]:

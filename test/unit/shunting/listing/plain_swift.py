@@ -77,10 +77,11 @@ class PlainContainer:
              'content_type': row.content_type, 'etag': row.etag, 'deleted': 0, 'storage_policy_index': 0}
             for row in rows])
 
-    def page(self, params: ListingParams) -> list[Entry]:
+    def page(self, params: ListingParams, *, hidden: bool = False) -> list[Entry]:
+        """``hidden``: for whoever may see reserved names."""
         records = self._broker.list_objects_iter(
             params.limit, params.marker, params.end_marker or None, params.prefix or None, params.delimiter or None,
-            params.path, reverse=params.reverse)
+            params.path, reverse=params.reverse, allow_reserved=hidden)
         return [ContainerController.update_object_record(_SERVER, record) for record in records]
 
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,11 +21,12 @@ from s3_sync.shunting.listing.account import merged_account
 from s3_sync.shunting.listing.container import merged_container
 from s3_sync.shunting.listing.params import ListingParams
 from s3_sync.shunting.listing.sides import RemoteSide
-from s3_sync.shunting.listing.tombstones import DeletedVersions, both
+from s3_sync.shunting.listing.tombstones import DeletedVersions, ListedMarkers, both
 from s3_sync.shunting.listing.verdicts import Verdicts
 from s3_sync.shunting.remotes import RemoteUnavailable
 from s3_sync.timestamps import MARKER
 from s3_sync.types import ObjectMeta
+from s3_sync.wire.tombstones import tombstone_name
 from test.unit.shunting.listing.markers import Deletions
 from test.unit.shunting.listing.plain_swift import PlainAccount, PlainContainer, Row
 from test.unit.shunting.listing.remotes import FakeRemote, Manners, OtherSwift, Store, names_of
@@ -192,20 +193,40 @@ def test_a_head_that_fails_fails_the_listing_or_makes_it_partial() -> None:
                              tombstones)
 
 
+# -- hidden containers ------------------------------------------------------------------------
+
+
+def hidden_page(rows: Iterable[Row], size: int = 2) -> Callable[[dict[str, str]], list[dict[str, Any]]]:
+    """GETs of a hidden container with these rows, in short pages."""
+    container = PlainContainer(rows)
+
+    def page(query: dict[str, str]) -> list[dict[str, Any]]:
+        params = ListingParams.parse(query)
+        assert params is not None
+        return container.page(replace(params, limit=min(params.limit, size)), hidden=True)
+    return page
+
+
+@pytest.mark.parametrize('reverse', [False, True])
+def test_markers_are_read_page_by_page_from_their_hidden_container(reverse: bool) -> None:
+    names = ['a', 'a/b', 'b', 'c', 'x' * 1024]
+    page = hidden_page(Row(tombstone_name(name), NOW + at / 8) for at, name in enumerate(names))
+    found = list(ListedMarkers(page).pages(prefix='', marker='', end_marker='', reverse=reverse))
+    expected = [('a', NOW), ('a/b', NOW + 1 / 8), ('b', NOW + 2 / 8), ('c', NOW + 3 / 8)]
+    assert [(marker.name, float(marker.time)) for marker in found] == (expected[::-1] if reverse else expected)
+    found = list(ListedMarkers(page).pages(prefix='a', marker='b' if reverse else 'a',
+                                           end_marker='a' if reverse else 'b', reverse=reverse))
+    assert [marker.name for marker in found] == ['a/b']
+
+
 # -- versioned containers --------------------------------------------------------------------
 
 
 def versions_page(*versions: tuple[str, float, bool]) -> Callable[[dict[str, str]], list[dict[str, Any]]]:
     """GETs of the hidden container of these versions (name, time, whether it is a delete marker)."""
-    hidden = PlainContainer(Row(build_versions_object_name(name, Timestamp(time).internal).removeprefix('\0'),
-                                content_type=DELETE_MARKER_CONTENT_TYPE if deleted else 'text/plain')
-                            for name, time, deleted in versions)
-
-    def page(query: dict[str, str]) -> list[dict[str, Any]]:
-        params = ListingParams.parse({name: value.removeprefix('\0') for name, value in query.items()})
-        assert params is not None
-        return [{**entry, 'name': '\0' + entry['name']} for entry in hidden.page(replace(params, limit=2))]
-    return page
+    return hidden_page(Row(build_versions_object_name(name, Timestamp(time).internal),
+                           content_type=DELETE_MARKER_CONTENT_TYPE if deleted else 'text/plain')
+                       for name, time, deleted in versions)
 
 
 @pytest.mark.parametrize('reverse', [False, True])
