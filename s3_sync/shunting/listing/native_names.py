@@ -84,7 +84,8 @@ def _items(response: ProviderResponse) -> list[dict[str, Any]]:
         items = json.loads(document)
     except ValueError as error:
         raise TemporaryError('the listing is not JSON', reason='listing') from error
-    if not isinstance(items, list) or not all(isinstance(i, dict) and ('name' in i or 'subdir' in i) for i in items):
+    if not isinstance(items, list) or not all(
+            isinstance(item, dict) and isinstance(item.get('name', item.get('subdir')), str) for item in items):
         raise TemporaryError('not a listing', reason='listing')
     return items
 

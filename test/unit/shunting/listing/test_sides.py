@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from s3_sync.base_sync import BaseSync
+from s3_sync.base_sync import BaseSync, ProviderResponse
 from s3_sync.concurrency import sleep
 from s3_sync.lockstep import OutOfOrder
 from s3_sync.shunting.listing.account import merged_account
@@ -15,7 +15,7 @@ from s3_sync.shunting.listing.container import merged_container
 from s3_sync.shunting.listing.params import Entry, ListingParams
 from s3_sync.shunting.listing.sides import RemoteSide
 from s3_sync.shunting.remotes import RemoteUnavailable
-from s3_sync.types import ListingEntry, ListingPage
+from s3_sync.types import ListingEntry, ListingPage, ShuntRequest
 from test.unit.shunting.listing.plain_swift import PlainAccount, PlainContainer, Row
 from test.unit.shunting.listing.remotes import FakeRemote, Manners, OtherSwift, Store, names_of
 
@@ -270,6 +270,17 @@ def test_another_swift_that_lists_out_of_order_is_an_error() -> None:
     with pytest.raises(RemoteUnavailable) as caught:
         merged_container(ALL, Local('z'), [RemoteSide('one', FakeRemote(Mixed()))])
     assert caught.value.reason == 'unordered'
+
+
+@pytest.mark.parametrize('document', [b'{}', b'[1]', b'[{"name": 3}]', b'[{"bytes": 3}]', b'[{"name": "a"', b'<x/>'])
+def test_what_is_no_listing_is_a_failure_and_never_an_empty_one(document: bytes) -> None:
+    class Odd(OtherSwift):
+        def shunt_object(self, request: ShuntRequest) -> ProviderResponse:
+            return ProviderResponse(200, {}, iter([document]))
+
+    with pytest.raises(RemoteUnavailable) as caught:
+        merged_container(ALL, Local('z'), [RemoteSide('one', FakeRemote(Odd(())))])
+    assert caught.value.reason == 'listing'
 
 
 def test_errors_of_the_clusters_own_listing_pass_and_end_the_asking() -> None:
