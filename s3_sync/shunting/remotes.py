@@ -214,9 +214,7 @@ class Remote:
 
     def forget_missing(self, name: str) -> None:
         """It has changed: whatever was found out a moment ago, and whatever others are just reading."""
-        self._parent.missing.forget(self.key(name))
-        self._parent.large.forget(self.key(name))
-        self._parent.shares.forget(self.key(name))
+        self._parent.forget(self.target, name)
 
 
 class Providers(Protocol):
@@ -284,6 +282,13 @@ class Remotes:
                 names = remote.ask(_buckets)
                 self._buckets[key] = now, names
             return names
+
+    def forget(self, target: Target, name: str) -> None:
+        """What is known of a remote object is no longer so. Makes no provider."""
+        key = target.mapping.generation, name
+        self.missing.forget(key)
+        self.large.forget(key)
+        self.shares.forget(key)
 
     def close(self) -> None:
         """Idle connections go now, those in use when they come back."""

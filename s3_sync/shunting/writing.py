@@ -56,7 +56,11 @@ class ObjectWriter:
                 return call.respond(HTTPPreconditionFailed(request=call.request()))
         except RemoteUnavailable as error:
             return self._unavailable(call, error)
-        return call.send(call.forward())
+        answer = call.forward()
+        for target in merged.covering(call.place.name):
+            # A daemon may have brought the new version there before anybody reads again.
+            self._remotes.forget(target, call.place.name)
+        return call.send(answer)
 
     def post(self, call: Call) -> Iterable[bytes]:
         merged = call.merged
