@@ -349,6 +349,23 @@ def test_an_expired_or_plain_object_of_a_swift_counts_by_its_own_exact_time(
         assert far.get_container(bucket)[1] == [] and marks.names(container) == set()
 
 
+def test_markers_of_a_cluster_that_encrypts_are_read(
+        make_swift_cluster: Callable[..., SwiftCluster], s3: S3Endpoint, bucket: str) -> None:
+    """They are empty, and what is empty is stored as it is."""
+    cluster = make_swift_cluster(encrypted=True)
+    with Scene(cluster, s3, 'c', bucket) as scene, tombstones_of(cluster, 'AUTH_test') as marks:
+        archive(scene, 'a', 'kept')
+        sync = scene.daemon(custom_prefix='')
+        scene.client.put_object(Bucket=bucket, Key='a', Body=b'data')
+        scene.client.put_object(Bucket=bucket, Key=LONG, Body=b'data')
+        for name in ('a', LONG):
+            marks.put('c', name, {generation(sync): 'propagate'}, at=time.time() + 1)
+        assert set(listed(sync)) == {'AUTH_test/c/a', f'AUTH_test/c/{LONG}'}
+        sync.once()
+        assert scene.remote_keys() == {scene.scheme.key('a'), scene.scheme.key('kept')}
+        assert marks.names('c') == set() and listed(sync) == {}
+
+
 # -- several nodes ----------------------------------------------------------------------------
 
 @pytest.fixture(scope='module')
