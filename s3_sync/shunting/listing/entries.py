@@ -10,7 +10,8 @@ from s3_sync.types import BucketEntry, ListingEntry
 
 _EPOCH = '1970-01-01T00:00:00.000000'
 _REQUIRED = {'bytes': 0, 'hash': '', 'content_type': 'application/octet-stream', 'last_modified': _EPOCH}
-_SHOWN = frozenset({'name', 'slo_etag', *_REQUIRED})
+_PLAIN = frozenset({'name', *_REQUIRED})
+_SHOWN = _PLAIN | {'slo_etag'}
 
 
 def object_entry(entry: ListingEntry) -> Entry:
@@ -20,7 +21,12 @@ def object_entry(entry: ListingEntry) -> Entry:
 
 
 def native_entry(item: dict[str, Any]) -> Entry:
-    """Of another Swift: as it says, without what concerns only its own account (symlinks, its own remotes)."""
+    """Of another Swift: as it says, without what concerns only its own account (symlinks, its own remotes).
+
+    ``item`` may become the entry.
+    """
+    if item.keys() == _PLAIN:
+        return item
     entry = {key: value for key, value in item.items() if key in _SHOWN}
     for key in _REQUIRED.keys() - entry.keys():
         entry[key] = _REQUIRED[key]

@@ -107,11 +107,10 @@ class Merge:
         found, local = self._entries, self._local
         while (room := self._limit - len(found)) > 0:
             key = self._first()
-            found += local.take_before(key, room)
-            if not key:
-                break
-            if len(found) == self._limit:
-                break
+            if not key or (local.key and local.key != key):
+                found += local.take_before(key, room)
+                if not key or len(found) == self._limit:
+                    break
             having = [cursor for cursor in self._remotes if cursor.key == key]
             if key == local.key:
                 self._both(key, having)
