@@ -4,6 +4,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,13 @@ SOURCE_HEADER = 'X-1space-Source'
 """Tells where an object came from: ``local``, ``remote``, or ``restored`` (local, brought back before)."""
 RESTORED_SYSMETA = 'x-object-sysmeta-1space-restored'
 API_VERSIONS = ('v1', 'v1.0')
+MOST_CLUSTERS = 16
+"""That a request is said to have come through."""
+_ID = re.compile(r'[!-~]([ -~]{0,254}[!-~])?')
+_CONTROL = re.compile(r'[\x00-\x08\x0a-\x1f\x7f]+')
+"""What no header's value may hold. S3's encoded words can."""
+_NO_NAME = re.compile(r'[\x00-\x20\x7f:]')
+"""Nor its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +83,14 @@ class Call:
 
     @property
     def query(self) -> dict[str, str]:
-        """Parameters, Unicode; the last of several counts, as in Swift."""
-        return dict(parse_qsl(self.original.get('QUERY_STRING', ''), keep_blank_values=True, errors='surrogateescape'))
+        """Parameters, Unicode (bytes that are no UTF-8 replaced); the last of several counts, as in Swift."""
+        return dict(parse_qsl(self.original.get('QUERY_STRING', ''), keep_blank_values=True, errors='replace'))
 
     @property
     def via(self) -> str:
-        return str(self.original.get('HTTP_X_1SPACE_VIA', ''))
+        """``X-1space-Via`` as far as it can be told on: ids, without whatever else a client made up."""
+        ids = (part.strip() for part in str(self.original.get('HTTP_X_1SPACE_VIA', '')).split(','))
+        return ', '.join([part for part in ids if _ID.fullmatch(part)][-MOST_CLUSTERS:])
 
     def header(self, name: str) -> str:
         """A request header, Unicode, '' without it. ``name`` in any case, not Content-Type or -Length."""
@@ -128,8 +138,9 @@ def unavailable(request: Request, error: RemoteUnavailable) -> Response:
 
 
 def wsgi_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Unicode headers as WSGI wants them."""
-    return {str_to_wsgi(name): str_to_wsgi(value) for name, value in headers.items()}
+    """Unicode headers as WSGI wants them; a line break in a remote's metadata never begins a header of its own."""
+    return {str_to_wsgi(name): str_to_wsgi(_CONTROL.sub(' ', value)) for name, value in headers.items()
+            if not _NO_NAME.search(name)}
 
 
 BYPASS_HEADER = 'X-Cloud-Sync-Shunt-Bypass'

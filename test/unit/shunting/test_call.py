@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from swift.common.swob import str_to_wsgi
 
-from s3_sync.shunting.call import Place, bypass_signature, is_bypassed, parse_path
+from s3_sync.shunting.call import Place, bypass_signature, is_bypassed, parse_path, wsgi_headers
 
 
 @pytest.mark.parametrize(('path', 'place'), [
@@ -45,3 +45,10 @@ def test_a_bypass_counts_only_signed_for_this_method_and_path() -> None:
 def test_no_key_no_bypass(sent: str) -> None:
     assert not is_bypassed(_env('GET', '/v1/AUTH_a/c/o', sent), '')
     assert not is_bypassed(_env('GET', '/v1/AUTH_a/c/o', sent), 'key')
+
+
+def test_metadata_of_a_remote_never_becomes_a_header_of_its_own() -> None:
+    told = {'x-object-meta-a': 'foo\r\nSet-Cookie: a=b', 'content-type': 'a\nb', 'x-object-meta-b\r\nx': 'v',
+            'x-object-meta-c: d': 'v', 'x-object-meta-é': 'tab\tü \x00'}
+    assert wsgi_headers(told) == {'x-object-meta-a': 'foo Set-Cookie: a=b', 'content-type': 'a b',
+                                  str_to_wsgi('x-object-meta-é'): str_to_wsgi('tab\tü  ')}

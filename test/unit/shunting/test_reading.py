@@ -120,6 +120,13 @@ def test_the_clusters_a_request_came_through_are_told_on(world: World) -> None:
     assert world.remote.asked[0].headers['x-1space-via'] == 'there, here'
 
 
+def test_only_ids_of_clusters_are_told_on(world: World) -> None:
+    world.get(x_1space_via='other, ü\r\n x,' + 'y' * 300 + ',' + 'z,' * 50).close()
+    assert world.remote.asked[-1].headers == {'x-1space-via': ', '.join(['z'] * 16 + ['here'])}
+    world.get('p', x_1space_via='other, \xff\xfe, a b').close()
+    assert world.remote.asked[-1].headers == {'x-1space-via': 'other, a b, here'}
+
+
 # -- deleted, expired, other versions ---------------------------------------------------------
 
 @pytest.mark.parametrize(('deleted', 'status'), [(at(0), 404), (at(1), 404), (at(-1), 200)])
@@ -300,6 +307,11 @@ def test_parts_and_manifests_are_asked_for_and_other_parameters_not(world: World
         world.get(query, query=query).close()
     assert [dict(request.query) for request in world.remote.asked] == [
         {'multipart-manifest': 'get', 'format': 'raw'}, {'part-number': '2'}, {}, {}]
+
+
+def test_parameters_that_are_no_utf8_can_be_sent_on(world: World) -> None:
+    world.get(query='part-number=%ff').close()
+    assert world.remote.asked[-1].query['part-number'].encode() == '\ufffd'.encode()
 
 
 # -- remotes in trouble -----------------------------------------------------------------------
