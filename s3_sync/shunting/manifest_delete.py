@@ -142,7 +142,7 @@ class MergedLargeObjects(StaticLargeObject):  # type: ignore[misc]
 def _of_one(call: Call) -> Call:
     """The same request for the manifest alone."""
     query = {key: value for key, value in call.query.items() if key not in ('multipart-manifest', 'async')}
-    env = {**call.original, 'QUERY_STRING': urlencode(query)}
+    env = {**call.original, 'QUERY_STRING': urlencode(query, errors='surrogateescape')}
     return Call(env, call.start_response, call.place, call.merged, call.local)
 
 

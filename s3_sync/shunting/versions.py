@@ -13,9 +13,9 @@ from s3_sync.shunting.local import LocalAnswer
 from s3_sync.shunting.markers import Marker, Markers, MarkerUnreadable
 from s3_sync.shunting.remotes import Remote, Remotes, RemoteUnavailable
 from s3_sync.shunting.targets import Merged
-from s3_sync.timestamps import is_ours, parse_timestamp
+from s3_sync.timestamps import is_ours, parse_timestamp, without_marker
 from s3_sync.types import ObjectMeta
-from s3_sync.wire.tombstones import hides
+from s3_sync.wire.tombstones import hides, version_time
 
 
 class Version(Protocol):
@@ -45,26 +45,43 @@ class Versions:
         """
         if names_other_version(call):
             return None
-        deleted = deleted_at(answer)
-        archived = was_archived(answer)
+        deleted, archived = deleted_at(answer), archived_at(answer)
         unsure: RemoteUnavailable | None = None
+        older: V | None = None
         marker: _Beside | None = None
         for target in merged.covering(place.name):
             remote = self._remotes.of(target)
-            if not (anew or archived) and remote.known_missing(place.name):
+            if not anew and archived is None and remote.known_missing(place.name):
                 continue
             marker = marker or _Beside(self._markers, call, place)
             try:
-                found = look(remote)
+                found = self._looked(remote, place.name, look, archived)
                 if found is None:
                     remote.note_missing(place.name)
                 elif self._shows(target.name, found, deleted, marker):
-                    return found
+                    older, given_up = _newer_first(found, older)
+                    _close(given_up)
+                    if archived is None or version_time(found.meta) >= archived:
+                        return found
             except RemoteUnavailable as error:
                 unsure = unsure or error
+            except BaseException:
+                _close(older)
+                raise
         if unsure is not None:
+            _close(older)
             raise unsure
-        return None
+        return older
+
+    def _looked(self, remote: Remote, name: str, look: Callable[[Remote], V | None],
+                archived: Timestamp | None) -> V | None:
+        """A version older than the one that was archived may be remembered only: then it is looked at again."""
+        found = look(remote)
+        if found is None or archived is None or version_time(found.meta) >= archived:
+            return found
+        found.close()
+        remote.forget_missing(name)
+        return look(remote)
 
     def _shows(self, target: str, found: Version, deleted: Timestamp | None, beside: _Beside) -> bool:
         shown = False
@@ -116,7 +133,19 @@ def deleted_at(answer: LocalAnswer) -> Timestamp | None:
     return None if time is None or is_ours(time) or not time else time
 
 
-def was_archived(answer: LocalAnswer) -> bool:
-    """Whether the tombstone is one of ours: the object is at a remote."""
+def archived_at(answer: LocalAnswer) -> Timestamp | None:
+    """Time of the version that went to a remote, when the tombstone is one of ours.
+
+    With several remotes another may still have an earlier one.
+    """
     time = parse_timestamp(answer.headers.get('x-backend-timestamp'))
-    return time is not None and is_ours(time)
+    return without_marker(time) if time is not None and is_ours(time) else None
+
+
+def _newer_first(one: V, other: V | None) -> tuple[V, V | None]:
+    return (one, other) if other is None or version_time(one.meta) > version_time(other.meta) else (other, one)
+
+
+def _close(version: Version | None) -> None:
+    if version is not None:
+        version.close()

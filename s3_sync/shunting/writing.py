@@ -6,10 +6,17 @@ before Swift's callback has allowed this user this verb for this path
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from swift.common.swob import HTTPAccepted, HTTPConflict, HTTPPreconditionFailed, Response, wsgi_to_str
+from swift.common.swob import (
+    HTTPAccepted,
+    HTTPBadRequest,
+    HTTPConflict,
+    HTTPPreconditionFailed,
+    Response,
+    wsgi_to_str,
+)
 
 from s3_sync.base_sync import ProviderResponse
 from s3_sync.errors import PermanentError, PreconditionFailed
@@ -111,9 +118,13 @@ class ObjectWriter:
             return HTTPConflict(request=call.request(), headers=cors_headers(answer), content_type='text/plain',
                                 body=f'This object is kept at the remote of {target.name}, where metadata cannot be '
                                      'changed. A copy onto itself brings it back.\n')
+        headers = posted_headers(call)
+        if not all(map(_is_text, headers.values())):
+            return HTTPBadRequest(request=call.request(), headers=cors_headers(answer), content_type='text/plain',
+                                  body='Metadata must be valid UTF-8')
         for _ in range(POSTS_UNDER_CONTENTION):
             try:
-                posted = self._posted(found.remote, call)
+                posted = self._posted(found.remote, call, headers)
                 return self._answer(call, posted, target.name, answer)
             except PreconditionFailed:
                 continue
@@ -121,9 +132,9 @@ class ObjectWriter:
                 found.remote.forget_missing(call.place.name)
         raise RemoteUnavailable(target.name, 'somebody else keeps changing this object')
 
-    def _posted(self, remote: Remote, call: Call) -> ProviderResponse:
+    def _posted(self, remote: Remote, call: Call, headers: Mapping[str, str]) -> ProviderResponse:
         try:
-            return remote.post(call.place.name, posted_headers(call), via=call.via)
+            return remote.post(call.place.name, headers, via=call.via)
         except RemoteUnavailable as error:
             if not isinstance(error.__cause__, PermanentError):
                 raise
@@ -184,6 +195,10 @@ def posted_headers(call: Call) -> dict[str, str]:
     if call.original.get('CONTENT_TYPE'):
         headers['content-type'] = wsgi_to_str(call.original['CONTENT_TYPE'])
     return headers
+
+
+def _is_text(value: str) -> bool:
+    return not any('\udc80' <= character <= '\udcff' for character in value)
 
 
 def cors_headers(answer: LocalAnswer) -> dict[str, str]:

@@ -141,3 +141,10 @@ def test_a_post_to_what_the_cluster_deleted_is_404() -> None:
     world.cluster.deleted['c', 'o'] = Timestamp(world.clock.now())
     assert world.status('POST', **META) == 404
     assert world.remote_of(1).written == []
+
+
+def test_bytes_that_are_no_utf8_are_not_sent_on() -> None:
+    world = WriteWorld()
+    world.hold(b'there')
+    assert world.status('POST', CONTENT_LANGUAGE='\xff') == 400
+    assert world.remote_of(1).written == []
