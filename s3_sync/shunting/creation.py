@@ -43,12 +43,9 @@ def ensure_container(call: Call, merged: Merged, remotes: Remotes, *, missing: b
     if call.authorization.denial(dict(call.original), None) is not None:
         return False
     try:
-        made = create_container(call.local, call.env, merged, remotes, via=call.via)
+        return create_container(call.local, call.env, merged, remotes, via=call.via)
     except MarkerUnreadable as error:
         raise RemoteUnavailable(merged.migrations[0].name, 'tombstones cannot be read') from error
-    if made:
-        call.local.forget_container(call.original, merged.account, merged.container)
-    return made
 
 
 def create_container(local: LocalSwift, env: Env, merged: Merged, remotes: Remotes, *, via: str = '') -> bool:

@@ -366,6 +366,7 @@ def test_a_listing_has_the_clusters_headers_and_its_own_length() -> None:
 def test_readers_whom_the_acl_names_see_the_remotes_names_and_others_ask_for_nothing() -> None:
     world = World(sync('b', 'c'))
     world.cluster.containers['c'] = {'x-container-read': 'friend'}
+    world.cluster.pause = lambda: sleep(0.01)
     world.remote.bucket('b', 'name')
     assert listed(world, user='stranger') == 403
     assert world.remote.asked == []
@@ -391,6 +392,17 @@ def test_a_container_that_was_missing_a_moment_ago_is_merged_as_soon_as_it_is_th
     assert listed(world, user='stranger') == 403
     assert world.remote.asked == []
     assert listed(world, user='friend') == ['name']
+
+
+def test_an_answer_that_nobody_was_asked_about_is_no_leave_to_ask_the_remote() -> None:
+    world = World(sync('b', 'c'))
+    world.remote.bucket('b', 'name')
+    world.cache = Cache()
+    assert listed(world) == 404
+    world.cluster.containers['c'] = {}
+    world.cluster.asks = False
+    assert listed(world, user='stranger') == []
+    assert world.remote.asked == []
 
 
 def test_a_listing_makes_the_container_that_is_only_there() -> None:
@@ -462,6 +474,7 @@ def test_an_account_is_listed_with_the_buckets_that_can_be_containers() -> None:
     assert world.ask('GET', query='format=json').names() == ['a', 'b', 'd']
     assert world.ask('GET', query='format=json&marker=a&limit=1').names() == ['b']
     world.remote.asked.clear()
+    world.cluster.pause = lambda: sleep(0.01)
     assert world.ask('GET', query='format=json', user='stranger').status == 403
     assert world.remote.asked == []
 
@@ -471,7 +484,7 @@ def test_an_account_is_listed_with_the_buckets_that_can_be_containers() -> None:
 def test_all_containers_of_migrations_are_made_at_once() -> None:
     world = World(migration('b', 'renamed', 'two'), migration('/*'))
     world.endpoints.at('two').bucket('b')
-    for bucket in ('one', 'two', 'here', 'with/slash'):
+    for bucket in ('one', 'two', 'here', 'with/slash', 'x' * 257):
         world.remote.bucket(bucket)
     world.cluster.containers['here'] = {}
     world.delete_here('two')
