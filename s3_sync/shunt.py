@@ -48,12 +48,17 @@ from s3_sync.shunting.versions import Versions
 from s3_sync.shunting.writing import ObjectWriter
 
 SEGMENT_SOURCES = ('SLO', 'DLO')
+READS = ('GET', 'HEAD')
+"""Of objects; wherever these are, they may be links to what is merged."""
 
 Handler = Callable[[Call], Iterable[bytes]]
 
 
 class _Filter:
-    """What both filters share: requests outside of merged accounts pass at the price of one look into a set."""
+    """What both filters share: requests outside of merged accounts pass at the price of one look into a set.
+
+    Reads of objects are the exception, for links lead into merged containers from anywhere.
+    """
 
     def __init__(self, app: App, state: ShuntState) -> None:
         self.app = app
@@ -67,7 +72,10 @@ class _Filter:
         self._state.watch()
         setup = self._state.setup
         place = parse_path(env['PATH_INFO'])
-        if place is None or place.account not in setup.table.accounts or setup.answers_locally(env):
+        if place is None or not setup.table.accounts or setup.answers_locally(env):
+            return self.app(env, start_response)
+        may_link = bool(place.name) and env['REQUEST_METHOD'] in READS
+        if not may_link and place.account not in setup.table.accounts:
             return self.app(env, start_response)
         if setup is not self._setup:
             self._handlers = self._made(setup)
@@ -76,7 +84,7 @@ class _Filter:
         if handler is None:
             return self.app(env, start_response)
         merged = setup.table.lookup(place.account, place.container)
-        if merged is None and place.container and not deletes_segments(env):
+        if merged is None and place.container and not may_link and not deletes_segments(env):
             return self.app(env, start_response)
         return handler(Call(env, start_response, place, merged, self._local))
 

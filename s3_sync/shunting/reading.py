@@ -52,7 +52,7 @@ class ObjectReader:
             if error is not None:
                 answer.drain()
                 return call.unavailable(error)
-            return call.send(answer, source=source_of(answer))
+            return call.send(answer, source=source_of(answer) if call.merged is not None else '')
         meant = _meant(call, answer)
         if meant is None or not call.authorization.allowed(meant[1]):
             return call.send(answer)
