@@ -95,7 +95,11 @@ class ObjectReader:
         response._conditional_etag = resolve_etag_is_at_header(request, response.headers)
         ranges = request.range.ranges_for_length(found.size) if request.range and found.status == 200 else None
         body: Iterable[bytes] = found.body or []
-        if not found.wanted.head and response._get_conditional_response_status() is None and ranges != []:
+        condition = response._get_conditional_response_status()
+        if condition == 412:  # as the proxy writes it
+            response.headers.pop('Accept-Ranges', None)
+            response.headers['Content-Type'] = 'text/html; charset=UTF-8'
+        if not found.wanted.head and condition is None and ranges != []:
             if found.body is None:
                 found = self._opener.fetch(call, found, ranges[0] if ranges and found.size else None)
                 body = found.body or []
