@@ -16,7 +16,7 @@ from swift.common.utils import Timestamp
 from swiftclient import Connection
 
 from s3_sync.trial.s3_endpoint import S3Endpoint, s3_client
-from test.servers.fault_proxy import Answer
+from test.servers.fault_proxy import Answer, FaultProxy
 from test.servers.merged import MergedContainer, MergedWorld, S3Side, SwiftSide, an_hour_ago, merged_world
 from test.servers.sync_daemon import eventually
 
@@ -46,6 +46,7 @@ def _containers(world: MergedWorld) -> dict[str, MergedContainer]:
         world.add(f'{kind}-migration', **shared, migration=True, restore_object=False)
         world.add(f'{kind}-down', kind=kind)
         world.add(f'{kind}-down-kept', kind=kind, delete_policy='tombstone')
+        world.add(f'{kind}-gone', kind=kind)
     world.add('local', kind='s3', faults=faults['s3'], delete_policy='local')
     world.add('denied', kind='s3', faults=faults['s3'], post_archived='deny')
     world.add('restoring', kind='s3', faults=faults['s3'], restore_object=True, delete_policy='tombstone')
@@ -181,6 +182,20 @@ def test_a_remote_that_takes_no_delete_now_leaves_it_to_the_daemon(at: MergedCon
     assert at.policy('refused') == {'propagate'}
     assert at.remote.read('refused') == b'data'
     assert at.status('GET', 'refused') == 404
+
+
+@each('s3-gone', 'swift-gone')
+def test_a_remote_that_is_switched_off_keeps_nobody_from_deleting(at: MergedContainer) -> None:
+    at.remote.put('off', b'data')
+    port = at.faults.port
+    at.faults.close()
+    assert at.status('DELETE', 'off') == 204
+    assert at.status('PUT', 'new', data=b'data', headers=ABSENT) == 503
+    assert at.markers['off'] == at.deleted_here('off')
+    with FaultProxy(at.remote_url, port=port):
+        assert eventually(lambda: at.status('GET', 'off') != 503, 'the remote to be asked again')
+        assert at.status('GET', 'off') == 404
+        assert at.remote.read('off') == b'data'
 
 
 @each('s3-down-kept', 'swift-down-kept')

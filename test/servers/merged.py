@@ -114,6 +114,11 @@ class MergedContainer:
         path = '/'.join(filter(None, (ACCOUNT, quote(self.name), quote(name))))
         return f'{self.world.cluster.proxy_url(proxy)}/v1/{path}'
 
+    @property
+    def remote_url(self) -> str:
+        """Behind the fault proxy."""
+        return self.world.s3.url if isinstance(self.remote, S3Side) else self.world.cluster.proxy_url(0)
+
     def status(self, method: str, name: str, **options: Any) -> int:
         return self.ask(method, name, **options).status_code
 
