@@ -19,7 +19,7 @@ from s3_sync.errors import NotFound
 from s3_sync.shunting.call import Call
 from s3_sync.shunting.creation import ACCOUNT_LEVEL, MIGRATOR_SYSMETA, ensure_container
 from s3_sync.shunting.decisions import Decisions
-from s3_sync.shunting.listings import VIA, Lister, Refused
+from s3_sync.shunting.listings import MERGED, VIA, Lister, Refused
 from s3_sync.shunting.local import LocalAnswer
 from s3_sync.shunting.markers import Markers, MarkerUnreadable, MarkerUnwritten
 from s3_sync.shunting.remotes import Remotes, RemoteUnavailable
@@ -84,7 +84,7 @@ class ContainerVerbs:
             self._decisions.note(call, 'unavailable', error.target, error.reason)
             return call.unavailable(error)
         except (MarkerUnreadable, MarkerUnwritten) as error:
-            return call.unavailable(RemoteUnavailable('the merged namespace', str(error)))
+            return call.unavailable(RemoteUnavailable(MERGED, str(error)))
 
     def _made(self, call: Call, merged: Merged, extra: Mapping[str, str] = NO_HEADERS) -> LocalAnswer:
         """The cluster's answer, the container made where it is missing; ``extra`` is added to the environment."""

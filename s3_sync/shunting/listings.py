@@ -35,6 +35,8 @@ from s3_sync.wire.tombstones import tombstone_container
 
 _REPLACED = ('content-type', 'content-length')
 VIA = 'x-1space-via'
+MERGED = 'the merged namespace'
+"""In place of a mapping's name, where the cluster itself is the trouble."""
 
 
 class Refused(Error):
@@ -97,7 +99,7 @@ class Lister:
         except RemoteUnavailable as error:
             return self._unavailable(call, error)
         except (MarkerUnreadable, OutOfOrder) as error:
-            return self._unavailable(call, RemoteUnavailable('the merged namespace', str(error)))
+            return self._unavailable(call, RemoteUnavailable(MERGED, str(error)))
 
     def _unavailable(self, call: Call, error: RemoteUnavailable) -> Iterable[bytes]:
         self._decisions.note(call, 'unavailable', error.target, error.reason)
@@ -195,8 +197,12 @@ class _Pages:
         call = self._call
         answer = first() if first is not None else call.local.request(
             call.env, 'GET', call.place.account, call.place.container, query=params.query())
-        if answer.status // 100 != 2 or not answer.headers.get('content-type', '').startswith('application/json'):
+        is_json = answer.headers.get('content-type', '').startswith('application/json')
+        if answer.status // 100 != 2 or (first is not None and not is_json):
             raise Refused(answer)
+        if not is_json:  # asked in our name: nothing for the client
+            answer.close()
+            raise RemoteUnavailable(MERGED, 'the cluster does not list as JSON')
         if first is not None:
             self.headers = answer.raw_headers
         body = answer.read()

@@ -456,6 +456,8 @@ def test_an_answer_that_is_no_listing_is_passed_on_as_it_is() -> None:
     world.cluster._listing = lambda request, entries, headers=None: Response(  # type: ignore[method-assign]
         request=request, body=b'<html>', content_type='text/html')
     assert world.ask('GET', 'c').body == b'<html>'
+    assert world.ask('DELETE', 'c').status == 503  # what was asked for in our own name is nothing for the client
+    assert 'c' in world.cluster.containers
 
 
 def test_an_account_without_migrations_of_all_containers_is_the_clusters() -> None:
