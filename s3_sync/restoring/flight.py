@@ -18,7 +18,7 @@ REMEMBERED_FAILURES = 10_000
 LOCK_SECONDS = 60
 SLOW_BYTES_PER_SECOND = 2 * 1024 ** 2
 """A restore that is slower may meet a second one of the same object."""
-HARMLESS = frozenset({'client-gone', 'slow-client', 'stalled', 'stopping', 'dropped'})
+HARMLESS = frozenset({'client-gone', 'slow-client', 'stalled', 'stopping', 'dropped', 'changed'})
 """Reasons of failures that say nothing of the object: the next reader may try."""
 
 Refusal = Literal['busy', 'failed-lately', 'too-large', 'too-many']

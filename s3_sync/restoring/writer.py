@@ -8,7 +8,7 @@ since is left alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, Protocol
 
@@ -25,6 +25,8 @@ from s3_sync.timestamps import RowTimes, is_ours
 
 TRIES = 3
 """Of one PUT that tombstones of ours refuse."""
+CHANGED = 'changed'
+"""Reason of a restore that was taken back because the remote changed in the meantime."""
 REASONS = {401: 'forbidden', 403: 'forbidden', 404: 'no-container', 408: 'body', 412: 'contended', 413: 'too-large',
            422: 'checksum', 499: 'body', 507: 'full'}
 
@@ -98,11 +100,18 @@ class Writer:
         self._clock = clock
         self._logger = logger or logging.getLogger(__name__)
 
-    def run(self, plan: RestorePlan, source: Source) -> Outcome:
-        """Everything the plan asks for, the object last. ``source`` is read in order and closed; never raises."""
+    def run(self, plan: RestorePlan, source: Source, still: Callable[[], bool] = lambda: True) -> Outcome:
+        """Everything the plan asks for, the object last. ``source`` is read in order and closed; never raises.
+
+        ``still`` is asked once the object is here: whether the remote has this version
+        still. If not, or if that cannot be told, it goes again: what a user changed at
+        the remote meanwhile must not be covered.
+        """
         attempt = _Attempt()
         try:
             outcome = self._run(plan, source, attempt)
+            if outcome.kind == 'restored' and not still():
+                outcome = Outcome('failed', CHANGED, 'the remote has another version now')
         except _Stop as stop:
             outcome = stop.outcome
         except (Exception, Timeout) as error:  # whatever it is, the client's download has nothing to do with it
@@ -150,6 +159,7 @@ class Writer:
             status = self._put(_Put(plan.container, plan.name, stamp), {**plan.headers, **headers}, body, query,
                                attempt if plan.segments else _Attempt())
             if status == 201:
+                attempt.written.append(_Put(plan.container, plan.name, stamp))
                 return Outcome('restored', bytes=plan.size)
             local = self._look(plan.container, plan.name)
             verdict = verdict_of(local, plan.times, stamp)

@@ -34,7 +34,7 @@ from s3_sync.shunting.creation import create_container
 from s3_sync.shunting.decisions import Decisions
 from s3_sync.shunting.local import SOURCE, LocalSwift, wsgi_path
 from s3_sync.shunting.markers import Markers, MarkerUnreadable, MarkerUnwritten
-from s3_sync.shunting.opening import Body, Found, Opener
+from s3_sync.shunting.opening import Body, Found, Opener, same_version
 from s3_sync.shunting.options import Options
 from s3_sync.shunting.policies import policy_of
 from s3_sync.shunting.remotes import Remote, Remotes, RemoteUnavailable
@@ -168,10 +168,20 @@ class Restorer:
             return Outcome('failed', error.reason, str(error))
         except (RemoteUnavailable, MarkerUnreadable) as error:
             return Outcome('failed', 'remote', str(error))
-        outcome = Writer(writer, clock=self._clock, logger=self._remotes.logger).run(plan, source)
+        outcome = Writer(writer, clock=self._clock, logger=self._remotes.logger).run(
+            plan, source, lambda: self._is_there_still(task))
         if outcome.kind == 'deleted' and outcome.time is not None:
             self._bury(task, outcome.time)
         return outcome
+
+    @staticmethod
+    def _is_there_still(task: Task) -> bool:
+        """False as well when nobody can tell. A POST that comes later finds the object here (``ObjectWriter.post``)."""
+        try:
+            now = task.remote.head(task.place.name, via=task.via)
+        except RemoteUnavailable:
+            return False
+        return now is not None and same_version(now, task.meta)
 
     def _plan(self, task: Task) -> RestorePlan:
         target = task.remote.target

@@ -24,6 +24,7 @@ from s3_sync.shunting.call import Call
 from s3_sync.shunting.creation import ensure_container
 from s3_sync.shunting.decisions import Decisions
 from s3_sync.shunting.local import LocalAnswer
+from s3_sync.shunting.reading import source_of
 from s3_sync.shunting.remotes import Remote, Remotes, RemoteUnavailable
 from s3_sync.shunting.targets import Merged
 from s3_sync.shunting.versions import Versions
@@ -88,6 +89,8 @@ class ObjectWriter:
         if response is None:
             return call.send(answer)
         answer.drain()
+        if response.status_int == 202 and source_of(local_head(call)) == 'restored':
+            return call.send(call.again())  # somebody read it meanwhile: what came back is as it was before
         return call.respond(response)
 
     # -- inside -------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from s3_sync.large_objects.model import Layout
 from s3_sync.local.versions import RESTORED_FROM_HEADER, RESTORED_HEADER
 from s3_sync.restoring.plan import Origin, RestorePlan
 from s3_sync.restoring.sources import RangeSource, StreamSource
-from s3_sync.restoring.writer import Outcome, Writer
+from s3_sync.restoring.writer import CHANGED, Outcome, Writer
 from s3_sync.timestamps import MARKER, is_ours, without_marker
 from s3_sync.types import ObjectMeta
 from test.unit.restoring.cluster import Cluster
@@ -75,6 +75,28 @@ def restore_slo(cluster: Cluster, kind: Any = 'slo') -> Outcome:
 
 def segments(cluster: Cluster) -> set[str]:
     return {name for container, name in cluster.objects if container != 'c'}
+
+
+def test_what_changed_at_the_remote_meanwhile_is_not_covered(cluster: Cluster) -> None:
+    seen: list[bool] = []
+
+    def still() -> bool:
+        seen.append(OBJECT in cluster.objects)
+        return False
+    for made, data in ((plan(version(DATA)), DATA), (plan(*slo()), WHOLE)):
+        outcome = Writer(cluster, clock=FakeClock(NOW)).run(made, stream(data), still)
+        assert (outcome.kind, outcome.reason) == ('failed', CHANGED)
+        assert cluster.objects == {}
+        assert is_ours(cluster.tombstones[OBJECT])
+    assert seen == [True, True], 'it is asked too early to notice everything'
+
+
+def test_what_a_user_wrote_over_a_restore_is_not_taken_back(cluster: Cluster) -> None:
+    def still() -> bool:
+        cluster.write(OBJECT, b'new', later(Timestamp(NOW)))
+        return False
+    Writer(cluster, clock=FakeClock(NOW)).run(plan(version(DATA)), stream(DATA), still)
+    assert cluster.objects[OBJECT].data == b'new'
 
 
 # -- what comes back ---------------------------------------------------------------------

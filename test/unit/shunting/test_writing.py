@@ -7,6 +7,8 @@ from swift.common.utils import Timestamp
 from s3_sync.base_sync import ProviderResponse
 from s3_sync.errors import ConnectionFailed, LimitExceeded, PreconditionFailed
 from s3_sync.metric_defs import SHUNT
+from s3_sync.timestamps import RowTimes, marked
+from test.unit.shunting.reads_world import Stored
 from test.unit.shunting.writes_world import WriteWorld
 
 DOWN = ConnectionFailed('down')
@@ -84,6 +86,21 @@ def test_a_post_to_what_is_here_stays_here() -> None:
     assert world.remote.asked == world.remote_of(1).written == []
 
 
+def test_a_post_reaches_what_was_restored_meanwhile_as_well() -> None:
+    world = WriteWorld()
+    there = world.hold(b'there')
+    time = Timestamp(there.last_modified or 0)
+    restored = marked(RowTimes(time, time, time), world.clock.now())
+
+    def restore() -> None:
+        world.cluster.objects['c', 'o'] = Stored(b'there', {
+            'X-Backend-Data-Timestamp': restored.internal, 'X-Object-Sysmeta-1space-Restored': '1'})
+    world.remote_of(1).before_write = restore
+    assert world.status('POST', **META) == 202
+    assert len(world.remote_of(1).written) == 1
+    assert [request for request in world.cluster.requests if request[0] == 'POST'] == [('POST', 'c', 'o')] * 2
+
+
 def test_a_post_may_be_forbidden_by_the_mapping() -> None:
     world = WriteWorld({'post_archived': 'deny'})
     world.hold(b'there')
@@ -148,3 +165,12 @@ def test_bytes_that_are_no_utf8_are_not_sent_on() -> None:
     world.hold(b'there')
     assert world.status('POST', CONTENT_LANGUAGE='\xff') == 400
     assert world.remote_of(1).written == []
+
+
+@pytest.mark.parametrize('method', ['POST', 'DELETE'])
+def test_a_status_of_the_cluster_proves_no_permission(method: str) -> None:
+    world = WriteWorld()
+    world.hold(b'there')
+    world.cluster.fault = lambda asked, container, name: 404 if asked == method and container == 'c' else None
+    assert world.status(method, user='stranger', **META) == 404
+    assert world.remote.asked == world.remote_of(1).written == []
