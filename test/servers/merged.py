@@ -161,7 +161,7 @@ class MergedContainer:
     @property
     def generation(self) -> str:
         settings = load(str(self.world.cluster.shunt_config))
-        merged = Table.of(settings).lookup(ACCOUNT, self.name)
+        merged = Table(settings.containers, settings.migrations).lookup(ACCOUNT, self.name)
         assert merged is not None
         return merged.targets[0].mapping.generation
 
