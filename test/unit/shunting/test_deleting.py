@@ -4,11 +4,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from swift.common.swob import Request, Response
 from swift.common.utils import Timestamp
 
 from s3_sync.errors import ConnectionFailed, Forbidden
 from s3_sync.metric_defs import SHUNT
-from s3_sync.timestamps import MARKER
+from s3_sync.timestamps import MARKER, RowTimes, marked
 from s3_sync.wire.tombstones import Policies, tombstone_name
 from test.unit.shunting.reads_world import OLD
 from test.unit.shunting.writes_world import WriteWorld
@@ -23,9 +24,10 @@ def test_marker_and_local_delete_share_one_time_and_the_marker_comes_first() -> 
     world = WriteWorld(KEEP)
     world.hold(b'there')
     world.put_here(b'here')
+    world.cluster.fault = lambda method, container, name: world.clock.advance(0.5)
     assert world.status('DELETE') == 204
     marker = world.marker()
-    assert marker is not None and marker.time == world.cluster.deleted['c', 'o'] == Timestamp(world.clock.now())
+    assert marker is not None and marker.time == world.cluster.deleted['c', 'o']
     writes = [request for request in world.cluster.requests if request[0] in ('PUT', 'DELETE')]
     hidden = world.hidden()
     assert writes == [('PUT', hidden, tombstone_name('o')), ('PUT', hidden, ''), ('PUT', hidden, tombstone_name('o')),
@@ -96,6 +98,30 @@ def test_only_the_version_that_was_looked_at_is_deleted_at_the_remote() -> None:
     assert world.status('DELETE') == 204
     assert world.there() == b'newer'
     assert world.shown() == b'newer'
+
+
+@pytest.mark.parametrize('archived', [False, True])
+def test_the_same_content_put_again_and_copied_meanwhile_is_another_version(archived: bool) -> None:
+    world = WriteWorld(PROPAGATE)
+    world.put_here(b'same')
+    world.hold(b'same', data_time=OLD)
+    delete = world.cluster._delete
+
+    def and_then(request: Request, place: tuple[str, str], time: Timestamp) -> Response:
+        answer = delete(request, place, time)
+        if place == ('c', 'o'):
+            again = Timestamp(float(time) + 1)
+            world.hold(b'same', data_time=again)
+            world.put_here(b'same', at=float(again))
+            world.cluster.objects[place].headers['X-Timestamp'] = again.normal
+            if archived:
+                world.cluster.objects.clear()
+                world.cluster.deleted[place] = marked(RowTimes(again, again, again), float(again) + 1)
+        return answer
+    world.cluster._delete = and_then
+    assert world.status('DELETE') == 204
+    assert world.there() == b'same'
+    assert world.shown() == b'same'
 
 
 def test_without_conditions_at_the_remote_it_is_looked_at_again_just_before() -> None:
@@ -209,6 +235,29 @@ def test_what_an_earlier_marker_hides_for_another_mapping_stays_hidden() -> None
     assert world.there(2) is None
     world.cluster.reclaim()
     assert world.shown() == 404
+
+
+def test_what_an_earlier_delete_left_to_the_daemon_stays_its_to_do() -> None:
+    world = WriteWorld(PROPAGATE, PROPAGATE)
+    world.hold(b'first', 1)
+    world.remote_of(1).write_errors = [DOWN, DOWN]
+    assert world.status('DELETE') == 204
+    world.put_here(b'again')
+    world.hold(b'again', 2, last_modified=world.clock.now())
+    assert world.status('DELETE') == 204
+    marker = world.marker()
+    assert marker is not None and marker.policies.get(world.generation(1)) == 'propagate'
+    world.cluster.reclaim()
+    assert (world.there(1), world.there(2), world.shown()) == (b'first', None, 404)
+
+
+def test_where_copies_are_kept_a_delete_is_marked_though_nothing_is_there_yet() -> None:
+    world = WriteWorld(KEEP)
+    assert world.status('DELETE') == 404
+    assert world.marker() is not None
+    world = WriteWorld(PROPAGATE)
+    assert world.status('DELETE') == 404
+    assert world.marker() is None
 
 
 def test_what_a_marker_says_to_mappings_that_are_not_configured_now_is_kept() -> None:
