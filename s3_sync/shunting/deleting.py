@@ -205,6 +205,9 @@ class ObjectDeleter:
             elif not look.remote.provider.capabilities.conditional_delete and not _same(
                     look.meta, look.remote.head(name, via=call.via)):
                 reason = 'the remote version has changed'
+            elif _written_since(call, time):
+                # With the same content, a later copy would pass for the one that was looked at.
+                reason = 'it was written again'
             else:
                 status = look.remote.delete(name, look.meta.etag, via=call.via)
                 reason = '' if status in GONE else f'status {status}'
@@ -231,6 +234,15 @@ def _stop(threads: Iterable[GreenThread]) -> None:
 
 def _hidden(meta: ObjectMeta, deleted: Timestamp | None) -> bool:
     return deleted is not None and hides(deleted, meta)
+
+
+def _written_since(call: Call, time: Timestamp) -> bool:
+    """Whether the name was used here after ``time``, and be it that the new object has been archived (semantics 2.4)."""
+    here = call.local.request(call.env, 'HEAD', *_place(call), headers={'x-newest': 'true'},
+                              query={'symlink': 'get', 'multipart-manifest': 'get'})
+    here.drain()
+    newest = parse_timestamp(here.headers.get('x-backend-timestamp') or here.headers.get('x-timestamp'))
+    return (here.status != 404 and here.status // 100 != 2) or (newest is not None and newest > time)
 
 
 def _same(seen: ObjectMeta, now: ObjectMeta | None) -> bool:
