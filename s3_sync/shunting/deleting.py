@@ -237,7 +237,7 @@ def _hidden(meta: ObjectMeta, deleted: Timestamp | None) -> bool:
 
 
 def _written_since(call: Call, time: Timestamp) -> bool:
-    """Whether the name was used here after ``time``, and be it that the new object has been archived (semantics 2.4)."""
+    """Whether the name was used here after ``time`` (semantics 2.4), and be it by an object that has been archived."""
     here = call.local.request(call.env, 'HEAD', *_place(call), headers={'x-newest': 'true'},
                               query={'symlink': 'get', 'multipart-manifest': 'get'})
     here.drain()
