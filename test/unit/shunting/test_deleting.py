@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 from swift.common.swob import Request, Response
-from swift.common.swob import Request, Response
 from swift.common.utils import Timestamp
 
 from s3_sync.errors import ConnectionFailed, Forbidden
@@ -99,30 +98,6 @@ def test_only_the_version_that_was_looked_at_is_deleted_at_the_remote() -> None:
     assert world.status('DELETE') == 204
     assert world.there() == b'newer'
     assert world.shown() == b'newer'
-
-
-@pytest.mark.parametrize('archived', [False, True])
-def test_the_same_content_put_again_and_copied_meanwhile_is_another_version(archived: bool) -> None:
-    world = WriteWorld(PROPAGATE)
-    world.put_here(b'same')
-    world.hold(b'same', data_time=OLD)
-    delete = world.cluster._delete
-
-    def and_then(request: Request, place: tuple[str, str], time: Timestamp) -> Response:
-        answer = delete(request, place, time)
-        if place == ('c', 'o'):
-            again = Timestamp(float(time) + 1)
-            world.hold(b'same', data_time=again)
-            world.put_here(b'same', at=float(again))
-            world.cluster.objects[place].headers['X-Timestamp'] = again.normal
-            if archived:
-                world.cluster.objects.clear()
-                world.cluster.deleted[place] = marked(RowTimes(again, again, again), float(again) + 1)
-        return answer
-    world.cluster._delete = and_then
-    assert world.status('DELETE') == 204
-    assert world.there() == b'same'
-    assert world.shown() == b'same'
 
 
 @pytest.mark.parametrize('archived', [False, True])
