@@ -250,7 +250,7 @@ class _Fold:
         return self._subdir_item(subdir, payload is None)
 
     def _subdir_item(self, subdir: str, rolled_up: bool) -> Item | None:
-        if subdir in (self.subdir, self._lower) or RESERVED in subdir:
+        if subdir == self.subdir or RESERVED in subdir:
             return None
         if self._upper and subdir >= self._upper:
             self.done = True

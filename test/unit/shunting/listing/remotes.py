@@ -55,7 +55,8 @@ class Store(MemorySync):
                 return ListingPage((), '\0' + marker, self.clock_offset)
             self._empty_next = True
             marker = marker.removeprefix('\0')
-        entries = self._entries(prefix, delimiter if manners.rolls_up else '')
+        delimiter = delimiter if manners.rolls_up else ''
+        entries = self._entries(prefix, delimiter)
         if manners.ordered:
             entries = [e for e in entries if e.name > marker and not (delimiter and marker.endswith(delimiter)
                                                                      and e.name.startswith(marker))]

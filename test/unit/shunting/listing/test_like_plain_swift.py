@@ -19,16 +19,32 @@ from test.unit.shunting.listing.remotes import FakeRemote, Manners, OtherSwift, 
 LETTERS = 'ab/-0\uffee\U0001f600'
 Names = st.text(LETTERS, min_size=1, max_size=6)
 Texts = st.text(LETTERS, max_size=4)
-Delimiters = st.sampled_from(['', '/', '-', 'a', 'ab', '//', 'aba', '\U0001f600'])
-Container = st.lists(st.tuples(Names, st.sampled_from(['local', 'one', 'two', 'local one', 'one two', 'local two'])),
-                     max_size=14, unique_by=lambda pair: pair[0])
-Params = st.builds(
-    ListingParams, limit=st.integers(1, 8), marker=Texts, end_marker=Texts, prefix=st.one_of(st.just(''), Texts),
-    delimiter=Delimiters, path=st.one_of(st.none(), st.none(), st.sampled_from(['', '/', 'a', 'a/', 'a/b', 'ab//'])),
-    reverse=st.booleans())
+Delimiters = st.sampled_from(['', '/', '/', '-', 'a', 'ab', '//', 'aba', '\U0001f600'])
+Paths = st.sampled_from([None, None, None, '', '/', 'a', 'a/', 'a/b', 'ab//'])
+Sides = st.sampled_from(['local', 'one', 'two', 'local one', 'one two', 'local two'])
+Container = st.lists(st.tuples(Names, Sides), max_size=14, unique_by=lambda pair: pair[0])
+
+
+@st.composite
+def listings(draw: st.DrawFn, container: st.SearchStrategy[list[Any]] = Container) -> tuple[list[Any], ListingParams]:
+    """Names, and parameters that have to do with them: texts that are cut off them, or that nothing begins with."""
+    names = draw(container)
+    cuts = [''] + [name[:end] for name in (row[0][:8] for row in names) for end in range(1, len(name) + 1)]
+
+    def text() -> str:
+        if draw(st.booleans()):
+            return ''
+        return draw(st.sampled_from(cuts)) + draw(st.sampled_from(['', '', 'a', '/'])) if draw(
+            st.booleans()) else draw(Texts)
+
+    prefix = draw(st.sampled_from(cuts)) if draw(st.booleans()) else ''
+    return names, ListingParams(draw(st.integers(1, 8)), text(), text(), prefix, draw(Delimiters), draw(Paths),
+                                draw(st.booleans()))
+
+
 StoreManners = st.builds(Manners, page=st.integers(1, 5), rolls_up=st.booleans(), ordered=st.booleans(),
                          empty_pages=st.booleans()).filter(lambda m: m.ordered or not m.empty_pages)
-MANY = settings(max_examples=500, deadline=None)
+MANY = settings(max_examples=250, deadline=None)
 
 
 class ShortPages:
@@ -88,9 +104,10 @@ def loses_names(params: ListingParams, rows: Sequence[Row]) -> bool:
 
 
 @MANY
-@given(Container, Params, StoreManners, StoreManners, st.integers(1, 9))
+@given(listings(), StoreManners, StoreManners, st.integers(1, 9))
 def test_stores_of_any_manners_merge_into_what_a_plain_container_lists(
-        names: list[tuple[str, str]], params: ListingParams, one: Manners, two: Manners, local_page: int) -> None:
+        listing: tuple[list[Any], ListingParams], one: Manners, two: Manners, local_page: int) -> None:
+    names, params = listing
     rows = split(names)
     assume(not loses_names(params, rows['all']))
     local = ShortPages(PlainContainer(rows['local']), local_page)
@@ -101,10 +118,11 @@ def test_stores_of_any_manners_merge_into_what_a_plain_container_lists(
 
 
 @MANY
-@given(Container, Params, st.integers(1, 9), st.integers(1, 9), st.integers(3, 10_000))
+@given(listings(), st.integers(1, 9), st.integers(1, 9), st.integers(3, 10_000))
 def test_another_swift_merges_into_what_a_plain_container_lists(
-        names: list[tuple[str, str]], params: ListingParams, local_page: int, remote_page: int,
+        listing: tuple[list[Any], ListingParams], local_page: int, remote_page: int,
         highest_limit: int) -> None:
+    names, params = listing
     rows = split(names)
     assume(not loses_names(params, rows['all']))
     local = ShortPages(PlainContainer(rows['local']), local_page)
@@ -115,9 +133,10 @@ def test_another_swift_merges_into_what_a_plain_container_lists(
 
 
 @MANY
-@given(Container, Params, st.booleans(), st.text(LETTERS, max_size=3), StoreManners)
+@given(listings(), st.booleans(), st.text(LETTERS, max_size=3), StoreManners)
 def test_only_names_with_a_mappings_own_prefix_belong(
-        names: list[tuple[str, str]], params: ListingParams, native: bool, own: str, manners: Manners) -> None:
+        listing: tuple[list[Any], ListingParams], native: bool, own: str, manners: Manners) -> None:
+    names, params = listing
     rows = split(names)
     belonging = [row for row in rows['one'] if row.name.startswith(own)]
     local = {row.name for row in rows['local']}
@@ -129,10 +148,11 @@ def test_only_names_with_a_mappings_own_prefix_belong(
     assert without_locations(answer.body) == plain(params, expected)
 
 
-@settings(max_examples=300, deadline=None)
-@given(Container, Params, StoreManners, st.booleans())
+@settings(max_examples=150, deadline=None)
+@given(listings(), StoreManners, st.booleans())
 def test_paging_through_gives_every_entry_once(
-        names: list[tuple[str, str]], params: ListingParams, manners: Manners, native: bool) -> None:
+        listing: tuple[list[Any], ListingParams], manners: Manners, native: bool) -> None:
+    names, params = listing
     rows = split(names)
     assume(not loses_names(params, rows['all']))
     provider = OtherSwift(rows['one'], manners.page) if native else Store(rows['one'], manners)
@@ -152,9 +172,10 @@ Accounts = st.lists(st.tuples(st.text('ab-0\uffee', min_size=1, max_size=5),
 
 
 @MANY
-@given(Accounts, Params, st.integers(1, 5), st.integers(1, 9), st.sampled_from(['', 'front-']))
+@given(listings(Accounts), st.integers(1, 5), st.integers(1, 9), st.sampled_from(['', 'front-']))
 def test_buckets_merge_into_what_a_plain_account_lists(
-        names: list[tuple[str, str]], params: ListingParams, page: int, local_page: int, front: str) -> None:
+        listing: tuple[list[Any], ListingParams], page: int, local_page: int, front: str) -> None:
+    names, params = listing
     where = {side: [name for name, sides in names if side in sides.split()] for side in ('local', 'one', 'two')}
     local = ShortPages(PlainAccount(where['local']), local_page)
     others = [Row(name) for name in ('Front-x', 'x/y', 'front-\0a', 'z' * 300)] if not front else [Row('other')]
