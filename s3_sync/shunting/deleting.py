@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from swift.common.swob import HTTPNoContent, HTTPNotFound, HTTPServiceUnavailable
+from swift.common.swob import HTTPConflict, HTTPNoContent, HTTPNotFound, HTTPServiceUnavailable
 from swift.common.utils import Timestamp
 
 from s3_sync.clock import Clock
@@ -62,6 +62,8 @@ class Deletion:
     """Whether a marker must be written."""
     policies: Policies
     """What it says."""
+    late: Look | None = None
+    """Who has a version that is newer than this deletion, which cannot hide it: the client hears 409, as in Swift."""
 
 
 class ObjectDeleter:
@@ -83,12 +85,16 @@ class ObjectDeleter:
         if not targets:
             return self._delete_here(call)
         for attempts_left in reversed(range(ATTEMPTS)):
-            time = self._time(call) or ZERO
             try:
                 here, marker, looks = self._look(call, targets)
-                deletion = self._decide(call, here, marker, looks)
+                # Only now: what was written while a slow remote was asked is deleted too, as in Swift.
+                time = self._time(call) or ZERO
+                deletion = self._decide(call, here, marker, looks, time)
                 if not deletion.needed:
                     return call.send(call.forward())
+                if deletion.late is not None and here.status == 404:
+                    self._decisions.note(call, 'kept', deletion.late.target.name, 'the remote version is newer')
+                    return call.respond(HTTPConflict(request=call.request()))
                 self._markers.put(call.env, *_place(call), deletion.policies, time)
                 return self._delete(call, time, deletion, marker, looks)
             except (MarkerUnreadable, MarkerUnwritten) as error:
@@ -112,10 +118,12 @@ class ObjectDeleter:
         finally:
             _stop(asked)
 
-    def _decide(self, call: Call, here: LocalAnswer, marker: Marker | None, looks: Sequence[Look]) -> Deletion:
+    def _decide(self, call: Call, here: LocalAnswer, marker: Marker | None, looks: Sequence[Look],
+                time: Timestamp) -> Deletion:
         earlier = marker.policies if marker is not None else Policies({})
         policies = dict(earlier.without(look.generation for look in looks).of)
         shown = needed = False
+        late: Look | None = None
         deleted = deleted_at(here) if here.status == 404 else None
         for look in looks:
             policy = policy_of(look.target, call.place.name)
@@ -126,8 +134,10 @@ class ObjectDeleter:
                 policies[look.generation] = policy
             elif there is not None:
                 policies[look.generation] = earlier.get(look.generation) or policy
+            if visible and there is not None and not _hidden(there, max(time, deleted or ZERO)):
+                late = late or look
             shown |= look.error is not None or (visible and there is not None and not _hidden(there, deleted))
-        return Deletion(shown, needed, Policies(policies))
+        return Deletion(shown, needed, Policies(policies), late)
 
     # -- deleting ------------------------------------------------------------------------
 

@@ -139,8 +139,35 @@ def test_without_conditions_at_the_remote_it_is_looked_at_again_just_before() ->
     assert world.shown() == b'newer'
 
 
+@pytest.mark.parametrize('policy', [KEEP, PROPAGATE])
+def test_a_delete_that_is_too_old_for_the_remotes_version_is_409(policy: dict[str, str]) -> None:
+    world = WriteWorld(policy)
+    world.hold(b'newer', last_modified=world.clock.now() + 100)
+    assert world.status('DELETE') == 409
+    assert (world.there(), world.shown(), world.marker()) == (b'newer', b'newer', None)
+    assert world.remote_of(1).written == []
+    world.clock.advance(100)
+    assert world.status('DELETE') == 204
+    assert world.shown() == 404
+
+
+def test_what_is_written_while_a_remote_is_asked_is_deleted_too() -> None:
+    world = WriteWorld(KEEP)
+    world.put_here(b'here')
+
+    def meanwhile(method: str, container: str, name: str) -> None:
+        if (method, container) == ('HEAD', 'c'):
+            world.cluster.fault = lambda *request: None
+            world.put_here(b'newer')
+            world.clock.advance(1)
+    world.cluster.fault = meanwhile
+    assert world.status('DELETE') == 204
+    assert world.shown() == 404
+
+
 def test_a_remote_version_newer_than_the_delete_is_left_alone() -> None:
     world = WriteWorld(PROPAGATE)
+    world.put_here(b'here')
     world.hold(b'newer', last_modified=world.clock.now() + 100)
     assert world.status('DELETE') == 204
     assert world.there() == b'newer'
