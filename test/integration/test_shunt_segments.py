@@ -90,6 +90,8 @@ def test_ranges_reach_into_archived_segments(at: MergedContainer, name: str, hea
     answer = manifests(at).ask('GET', name, headers={'Range': header})
     if header == 'bytes=700000-':
         assert answer.status_code == 416
+    elif ',' in header and name == 'dlo':  # dlo knows no several ranges
+        assert (answer.status_code, answer.content) == (200, WHOLE)
     elif ',' in header:
         assert answer.status_code == 206
         assert WHOLE[400000:400002] in answer.content
@@ -151,7 +153,7 @@ def test_a_segment_that_breaks_is_taken_up_again(at: MergedContainer, name: str)
 
 @both
 def test_a_segment_that_is_lost_cuts_the_connection(at: MergedContainer) -> None:
-    at.faults.fail(Truncate(50_000), method='GET', path='part/1', times=None)
+    at.faults.fail(Truncate(10_000), method='GET', path='part/1', times=None)
     with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
         manifests(at).ask('GET', 'slo')
 
