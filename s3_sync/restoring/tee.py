@@ -22,7 +22,7 @@ ABSENCE_SECONDS = 10.0
 """A client that asks for nothing for so long ends the restore: Swift would not wait much longer for its body."""
 
 STALLED, SLOW, GONE, REMOTE = 'stalled', 'slow-client', 'client-gone', 'remote-failed'
-LATER = frozenset({STALLED, SLOW, GONE})
+LATER = frozenset({STALLED, SLOW})
 """Reasons of restores that were given up for their client's sake: worth doing in the background."""
 
 

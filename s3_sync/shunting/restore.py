@@ -26,7 +26,7 @@ from s3_sync.restoring.background import BackgroundRestores, Stop
 from s3_sync.restoring.flight import RestoreLocks
 from s3_sync.restoring.plan import Limits, Origin, RestorePlan, Unrestorable, plan_restore
 from s3_sync.restoring.sources import RangeSource, Source, StreamSource
-from s3_sync.restoring.tee import SLOW, STALLED, Tee
+from s3_sync.restoring.tee import LATER, Tee
 from s3_sync.restoring.writer import Outcome, Writer
 from s3_sync.shunting.authorization import Env
 from s3_sync.shunting.call import Call, Place
@@ -126,7 +126,7 @@ class Restorer:
 
     def _teed(self, task: Task, outcome: Outcome) -> None:
         self._note(task, outcome)
-        if outcome.kind == 'failed' and outcome.reason in (SLOW, STALLED):
+        if outcome.kind == 'failed' and outcome.reason in LATER:
             self._work.background.submit(lambda stop: self._again(task, stop),
                                          lambda outcome: self._note(task, outcome))
 
