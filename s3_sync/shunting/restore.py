@@ -32,6 +32,7 @@ from s3_sync.shunting.authorization import Env
 from s3_sync.shunting.call import Call, Place
 from s3_sync.shunting.creation import create_container
 from s3_sync.shunting.decisions import Decisions
+from s3_sync.shunting.guards import Name, Names
 from s3_sync.shunting.local import SOURCE, LocalSwift, wsgi_path
 from s3_sync.shunting.markers import Markers, MarkerUnreadable, MarkerUnwritten
 from s3_sync.shunting.opening import Body, Found, Opener, same_version
@@ -42,9 +43,11 @@ from s3_sync.shunting.sharing import Download, Reader
 from s3_sync.shunting.state import Setup
 from s3_sync.shunting.targets import Merged, Table
 from s3_sync.types import ObjectMeta
-from s3_sync.wire.tombstones import Policies
+from s3_sync.wire.tombstones import Policies, version_time
 
 MULTIPART = 'multipart'
+LATELY_SECONDS = 30.0
+"""Who was told 404 before a restore's end comes too late to need another; nobody else asks the remote at all."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,10 @@ class RestoreWork:
         self.locks = RestoreLocks(clock=clock, max_restore_size=options.max_restore_size,
                                   restore_concurrency=options.restore_concurrency)
         self.background = BackgroundRestores(clock=clock, concurrency=options.restore_concurrency)
+        self.absence_seconds = ABSENCE_SECONDS
+        """Of a client, after which its restore goes on without it."""
+        self.lately = Names(clock, LATELY_SECONDS)
+        """Versions that were found here, or brought here, a moment ago."""
 
 
 class Restorer:
@@ -98,13 +105,14 @@ class Restorer:
             body.download.when_complete(lambda download: self._from_memory(task, download))
             return body
         return Tee(body, found.meta.size, lambda source: self._run(task, source),
-                   lambda outcome: self._teed(task, outcome), clock=self._clock)
+                   lambda outcome: self._teed(task, outcome), clock=self._clock,
+                   absence_seconds=self._work.absence_seconds)
 
     def _task(self, call: Call, found: Found, tombstone: Timestamp | None) -> Task | None:
         """None: this is not to be restored."""
         most = self._work.max_bytes
         if (not found.remote.target.restore or found.size is None or (most is not None and found.size > most)
-                or 'version-id' in call.query):
+                or 'version-id' in call.query or self._work.lately.holds(_version(found.remote, found.meta))):
             return None
         place = found.place
         merged = self._table.lookup(place.account, place.container)
@@ -146,10 +154,15 @@ class Restorer:
 
     def _run(self, task: Task, source: Source) -> Outcome:
         place, locks = task.place, self._work.locks
-        flight = locks.begin(place.account, place.container, place.name, task.meta.size, cache_from_env(task.env))
+        flight = locks.begin(place.account, place.container, place.name, task.meta.size,
+                             cache_from_env(task.env, allow_none=True))
         if isinstance(flight, str):
             source.close()
             return Outcome('failed', flight)
+        if self._work.lately.holds(_version(task.remote, task.meta)):
+            source.close()
+            locks.end(flight)
+            return Outcome('already')
         outcome = Outcome('failed', 'stopping')
         try:
             outcome = self._restore(task, source)
@@ -228,7 +241,13 @@ class Restorer:
             self._remotes.logger.warning('%s', error)
 
     def _note(self, task: Task, outcome: Outcome) -> None:
+        if outcome.kind in ('restored', 'already', 'newer'):
+            self._work.lately.note(_version(task.remote, task.meta))
         self._decisions.restore(task.place, outcome, task.remote.target.name)
+
+
+def _version(remote: Remote, meta: ObjectMeta) -> Name:
+    return remote.target.mapping.generation, f'{version_time(meta).internal}/{meta.etag}/{meta.name}'
 
 
 class _Containers:
