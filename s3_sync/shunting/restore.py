@@ -26,7 +26,7 @@ from s3_sync.restoring.background import BackgroundRestores, Stop
 from s3_sync.restoring.flight import RestoreLocks
 from s3_sync.restoring.plan import Limits, Origin, RestorePlan, Unrestorable, plan_restore
 from s3_sync.restoring.sources import RangeSource, Source, StreamSource
-from s3_sync.restoring.tee import LATER, Tee
+from s3_sync.restoring.tee import ABSENCE_SECONDS, LATER, Tee
 from s3_sync.restoring.writer import Outcome, Writer
 from s3_sync.shunting.authorization import Env
 from s3_sync.shunting.call import Call, Place
