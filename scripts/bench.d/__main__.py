@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 with warnings.catch_warnings():
@@ -30,7 +30,7 @@ PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'benchmarks.md'
 
 def main() -> None:
     options = _options()
-    benches: dict[str, Callable[[Rig], Table | list[Table]]] = {
+    benches: dict[str, Callable[[Rig], Table | Iterator[Table]]] = {
         'first': lambda rig: first_sync.run(rig, options.objects, options.rounds),
         'steady': lambda rig: steady.run(rig, options.steady_objects),
         'large': lambda rig: large.run(rig, options.large_mib),
@@ -50,7 +50,7 @@ def main() -> None:
         for name in wanted:
             _say(f'== {name}')
             found = benches[name](rig)
-            for table in found if isinstance(found, list) else [found]:
+            for table in [found] if isinstance(found, Table) else found:
                 tables.append(table)
                 print(report.section(table), flush=True)
     output = options.output or (PAGE if len(wanted) == len(benches) else None)

@@ -5,12 +5,12 @@ both are measured in turns.
 """
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median
@@ -24,6 +24,7 @@ from filling import TYPE, Filler
 from ours import mapping
 from processes import usage
 from rig import Rig, Table, name
+from swiftclient import Connection
 
 from container_crawler.swift_dir import load_swift_dir
 from s3_sync.trial.s3_endpoint import REGION
@@ -32,28 +33,34 @@ from s3_sync.trial.swift_cluster import SwiftCluster
 PAIRS = 20
 REQUESTS = 100
 LISTED = 10_000
+LOCAL_NAMES = sorted(name(2 * number) for number in range(LISTED))
+REMOTE_NAMES = sorted(name(2 * number + 1) for number in range(LISTED))
 LISTINGS = 5
 S3_PAGE = 1000
 MISSES = 100
 LARGE = 256 << 20
 SMALL, SMALL_COUNT, READERS = 64 << 10, 500, 8
+SETTLED_SECONDS = 5.0
 PLAIN, SHUNT = 0, 1
 """Numbers of the proxies."""
 
 
-def run(rig: Rig) -> list[Table]:
+def run(rig: Rig) -> Iterator[Table]:
+    rig.filler.container('remote-names')
+    rig.filler.list('remote-names', [_row(each) for each in REMOTE_NAMES])
     with SwiftCluster(proxies=2, shunt=Path('cloud-shunt.json'), shunt_proxies=[SHUNT]) as cluster:
         buckets = {container: rig.bucket() for container in ('hits', 'listed-s3', 'miss', 'restored')}
         merged = [mapping(rig.endpoint, container, bucket, merge_namespaces=True,
                           restore_object=container == 'restored') for container, bucket in buckets.items()]
         merged.append({'account': cluster.account, 'container': 'listed-swift', 'aws_bucket': 'remote-names',
-                       'protocol': 'swift', 'merge_namespaces': True, 'aws_endpoint': cluster.auth_url,
-                       'aws_identity': cluster.user, 'aws_secret': cluster.key})
+                       'protocol': 'swift', 'merge_namespaces': True, 'aws_endpoint': rig.cluster.auth_url,
+                       'aws_identity': rig.cluster.user, 'aws_secret': rig.cluster.key})
         cluster.write_shunt_config({'containers': merged})
         cluster.restart_proxy(SHUNT)
         try:
             bench = _Bench(rig, cluster, Filler(cluster), buckets)
-            return [bench.filters(), bench.local_hits(), bench.listings(), bench.first_bytes(), bench.restores()]
+            for measure in (bench.filters, bench.local_hits, bench.listings, bench.first_bytes, bench.restores):
+                yield measure()
         finally:
             load_swift_dir(rig.cluster.swift_dir)  # the filler took this cluster's
 
@@ -65,7 +72,8 @@ class _Answer:
     """Seconds to the first byte."""
     whole: float
     size: int
-    body: bytes
+    begin: bytes
+    """For messages."""
 
 
 class _Client:
@@ -78,18 +86,17 @@ class _Client:
         self._connection.connect()
         self._headers = dict(headers)
 
-    def request(self, path: str, method: str = 'GET', *, body: bytes | None = None, keep: bool = False) -> _Answer:
+    def request(self, path: str, method: str = 'GET') -> _Answer:
         began = time.perf_counter()
-        self._connection.request(method, path, body=body, headers=self._headers)
+        self._connection.request(method, path, headers=self._headers)
         response = self._connection.getresponse()
-        chunks = [response.read(1)]
+        begin = response.read(1)
         first = time.perf_counter() - began
-        size = len(chunks[0])
+        size = len(begin)
         while chunk := response.read(1 << 20):
             size += len(chunk)
-            if keep:
-                chunks.append(chunk)
-        return _Answer(response.status, first, time.perf_counter() - began, size, b''.join(chunks))
+            begin = begin if len(begin) > 1 else begin + chunk[:300]
+        return _Answer(response.status, first, time.perf_counter() - began, size, begin)
 
     def close(self) -> None:
         self._connection.close()
@@ -101,7 +108,7 @@ class _Bench:
         self._cluster = cluster
         self._filler = filler
         self._buckets = buckets
-        for container in (*buckets, 'listed-swift', 'remote-names', 'other'):
+        for container in (*buckets, 'listed-swift', 'other'):
             filler.container(container)
 
     # -- tables -----------------------------------------------------------------------------
@@ -157,58 +164,55 @@ class _Bench:
 
     def listings(self) -> Table:
         table = Table(
-            f'Shunt: {LISTED:,} local and {LISTED:,} remote names', f'JSON, names of both sides in turns, medians of '
-            f'{LISTINGS} rounds. Local: one page of the plain proxy. Remote alone: S3 in pages of {S3_PAGE}, signed '
-            'beforehand and not parsed; Swift in one page. Merged: two pages of the proxy with the shunt. Bar: no '
-            'slower than the two one after the other.',
-            ('remote', 'local s', 'remote s', 'sum s', 'merged s', 'merged / sum', 'proxy CPU s of the merged'))
-        local, remote = [name(2 * n) for n in range(LISTED)], [name(2 * n + 1) for n in range(LISTED)]
-        every = sorted(local + remote)
-        for container, names in (('listed-s3', local), ('listed-swift', local), ('remote-names', remote)):
-            self._filler.list(container, [_row(each) for each in names])
-        self._fill_bucket('listed-s3', remote, b'')
-        for kind, look in (('s3', self._s3_listing(sorted(remote))), ('swift', self._swift_listing)):
-            container = f'listed-{kind}'
-            self._check_merged(container, every)
-            found, cpu = [], []
+            f'Shunt: {LISTED:,} local and {LISTED:,} remote names', f'Names of both sides in turns, medians of '
+            f'{LISTINGS} rounds, as clients list: swiftclient, JSON, pages of {LISTED:,} (the local names through the '
+            f'plain proxy in one page, the merged ones in two), boto3 in pages of {S3_PAGE}. Bar: no slower than the '
+            'two one after the other. Unparsed: the remote\'s pages alone, requested one after the other.',
+            ('remote', 'local s', 'remote s', 'sum s', 'merged s', 'merged / sum', 'remote unparsed s',
+             'proxy CPU s of the merged'))
+        for container in ('listed-s3', 'listed-swift'):
+            self._filler.list(container, [_row(each) for each in LOCAL_NAMES])
+        self._fill_bucket('listed-s3', REMOTE_NAMES, b'')
+        unparsed = {'s3': self._unparsed_s3(), 'swift': self._unparsed_swift}
+        for kind, alone in (('s3', self._listed_s3), ('swift', self._listed_swift)):
+            found, cpu, bare = [], [], []
+            assert self._names(SHUNT, f'listed-{kind}', pages=3) == sorted(LOCAL_NAMES + REMOTE_NAMES)
             for _ in range(LISTINGS):
-                alone = self._list(PLAIN, container, ['']), look()
+                times = [_timed(partial(self._names, PLAIN, f'listed-{kind}', pages=1)), _timed(alone)]
                 before = usage(self._cluster.pid(f'proxy-server-{SHUNT}')).cpu
-                found.append((*alone, self._list(SHUNT, container, ['', every[LISTED - 1]])))
+                found.append((*times, _timed(partial(self._names, SHUNT, f'listed-{kind}', pages=2))))
                 cpu.append(usage(self._cluster.pid(f'proxy-server-{SHUNT}')).cpu - before)
+                bare.append(unparsed[kind]())
             here, there, merged = (median(column) for column in zip(*found, strict=True))
             ratio = median(m / (h + t) for h, t, m in found)
             table.rows.append((kind, f'{here:.2f}', f'{there:.2f}', f'{here + there:.2f}', f'{merged:.2f}',
-                               f'{ratio:.2f}', f'{median(cpu):.2f}'))
+                               f'{ratio:.2f}', f'{median(bare):.2f}', f'{median(cpu):.2f}'))
         return table
 
-    def _list(self, proxy: int, container: str, markers: Sequence[str]) -> float:
-        with closing(self._client(proxy)) as client:
-            return sum(_good(client.request(self._page(container, marker))).whole for marker in markers)
+    def _names(self, proxy: int, container: str, *, pages: int) -> list[str]:
+        with closing(self._cluster.client(proxy=proxy)) as client:
+            return _listed(client, container, pages)
 
-    def _check_merged(self, container: str, every: Sequence[str]) -> None:
-        found: list[str] = []
-        with closing(self._client(SHUNT)) as client:
-            while page := json.loads(_good(client.request(self._page(container, found[-1] if found else ''),
-                                                          keep=True)).body or b'[]'):
-                found += [entry['name'] for entry in page]
-        assert found == every, f'the merged listing of {container} has {len(found)} names'
+    def _listed_s3(self) -> None:
+        self._rig.listed(self._buckets['listed-s3'])
 
-    def _page(self, container: str, marker: str) -> str:
-        return f'{self._path(container)}?format=json&limit={LISTED}&marker={quote(marker)}'
+    def _listed_swift(self) -> None:
+        with closing(self._rig.cluster.client()) as client:
+            _listed(client, 'remote-names', 1)
 
-    def _s3_listing(self, names: Sequence[str]) -> Callable[[], float]:
+    def _unparsed_s3(self) -> Callable[[], float]:
         def look() -> float:
             with closing(self._signer()) as client:
                 urls = [client.generate_presigned_url('list_objects_v2', Params={
                     'Bucket': self._buckets['listed-s3'], 'MaxKeys': S3_PAGE, 'StartAfter': marker})
-                    for marker in ('', *names[S3_PAGE - 1:-1:S3_PAGE])]
+                    for marker in ('', *REMOTE_NAMES[S3_PAGE - 1:-1:S3_PAGE])]
             with closing(_Client(self._rig.endpoint.url, {})) as raw:
                 return sum(_good(raw.request(url.removeprefix(self._rig.endpoint.url))).whole for url in urls)
         return look
 
-    def _swift_listing(self) -> float:
-        return self._list(PLAIN, 'remote-names', [''])
+    def _unparsed_swift(self) -> float:
+        with closing(_logged_in(self._rig.cluster, 0)) as client:
+            return _good(client.request(f'{self._path("remote-names")}?format=json&limit={LISTED}')).whole
 
     def first_bytes(self) -> Table:
         table = Table(
@@ -234,29 +238,38 @@ class _Bench:
     def restores(self) -> Table:
         table = Table(
             'Shunt: restore', f'One object of {LARGE >> 20} MiB, and {SMALL_COUNT} of {SMALL >> 10} KiB read by '
-            f'{READERS} clients. Straight from S3; through the shunt without and with `restore_object`; and until the '
-            'last one is local.',
-            ('', 'S3 alone', 'through the shunt', 'with restore', 'until local', 'restore / without'))
-        large = self._restore(['large'], LARGE, 1)
-        table.rows.append(('large, MB/s', *_rates(large, LARGE / 1e6)))
-        small = self._restore([name(number) for number in range(SMALL_COUNT)], SMALL, READERS)
-        table.rows.append(('small, objects/s', *_rates(small, SMALL_COUNT)))
+            f'{READERS} clients, each once. Straight from S3; through the shunt without and with `restore_object`; and '
+            'what came back, from the first request to the last object that became local. What a full queue leaves '
+            'out comes back at another read.',
+            ('', 'S3 alone', 'through the shunt', 'with restore', 'with / without', 'objects restored', 'restored'))
+        names = [name(number) for number in range(SMALL_COUNT)]
+        for title, wanted, size, readers, amount in (('large, MB/s', ['large'], LARGE, 1, LARGE / 1e6),
+                                                     ('small, objects/s', names, SMALL, READERS, SMALL_COUNT)):
+            for container in ('miss', 'restored'):
+                self._fill_bucket(container, wanted, b'x' * size)
+            s3 = self._read(self._signed('miss', wanted), size, readers,
+                            lambda: _Client(self._rig.endpoint.url, {}))
+            without = self._read([self._path('miss', each) for each in wanted], size, readers,
+                                 lambda: self._client(SHUNT))
+            began = time.perf_counter()
+            with_it = self._read([self._path('restored', each) for each in wanted], size, readers,
+                                 lambda: self._client(SHUNT))
+            count, ended = self._came_back(set(wanted))
+            table.rows.append((
+                title, *(f'{amount / seconds:.0f}' for seconds in (s3, without, with_it)), f'{without / with_it:.2f}',
+                f'{count} of {len(wanted)}', f'{amount * count / len(wanted) / (ended - began):.0f}'))
         return table
 
-    def _restore(self, names: Sequence[str], size: int, readers: int) -> tuple[float, float, float, float]:
-        """Seconds: S3 alone, shunt without restore, with it, and until all are local."""
-        for container in ('miss', 'restored'):
-            self._fill_bucket(container, names, b'x' * size)
-        s3 = self._read(self._signed('miss', names), size, readers, lambda: _Client(self._rig.endpoint.url, {}))
-        without = self._read([self._path('miss', each) for each in names], size, readers, lambda: self._client(SHUNT))
-        began = time.perf_counter()
-        with_it = self._read([self._path('restored', each) for each in names], size, readers,
-                             lambda: self._client(SHUNT))
-        with closing(self._client(PLAIN)) as plain:
-            for each in names:
-                while plain.request(self._path('restored', each), 'HEAD').status != 200:
-                    time.sleep(0.01)
-        return s3, without, with_it, time.perf_counter() - began
+    def _came_back(self, wanted: set[str]) -> tuple[int, float]:
+        """How many are local once no more come, and when the last one was seen."""
+        with closing(self._cluster.client(proxy=PLAIN)) as client:
+            count, changed = 0, time.perf_counter()
+            while count < len(wanted) and time.perf_counter() < changed + SETTLED_SECONDS:
+                now = len(wanted.intersection(_listed(client, 'restored', 1)))
+                if now != count:
+                    count, changed = now, time.perf_counter()
+                time.sleep(0.02)
+        return count, changed
 
     def _read(self, paths: Sequence[str], size: int, readers: int, make: Callable[[], _Client]) -> float:
         def read(share: Sequence[str]) -> None:
@@ -272,9 +285,7 @@ class _Bench:
     # -- help -------------------------------------------------------------------------------
 
     def _client(self, proxy: int) -> _Client:
-        with closing(self._cluster.client(proxy=proxy)) as client:
-            token = client.get_auth()[1]
-        return _Client(self._cluster.proxy_url(proxy), {'X-Auth-Token': token})
+        return _logged_in(self._cluster, proxy)
 
     def _path(self, container: str, object_name: str = '') -> str:
         return f'/v1/{self._cluster.account}/{container}' + (f'/{quote(object_name)}' if object_name else '')
@@ -302,13 +313,29 @@ class _Bench:
         self._rig.say(f'{len(names)} objects of {len(body)} bytes in the bucket of {container}')
 
 
-def _rates(seconds: tuple[float, float, float, float], amount: float) -> Iterator[str]:
-    yield from (f'{amount / each:.0f}' for each in seconds)
-    yield f'{seconds[1] / seconds[2]:.2f}'
+def _logged_in(cluster: SwiftCluster, proxy: int) -> _Client:
+    with closing(cluster.client(proxy=proxy)) as client:
+        token = client.get_auth()[1]
+    return _Client(cluster.proxy_url(proxy), {'X-Auth-Token': token})
+
+
+def _listed(client: Connection, container: str, pages: int) -> list[str]:
+    """As a client lists."""
+    found: list[str] = []
+    for _ in range(pages):
+        page = client.get_container(container, marker=found[-1] if found else '', limit=LISTED)[1]
+        found += [entry['name'] for entry in page]
+    return found
+
+
+def _timed(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
 
 
 def _good(answer: _Answer) -> _Answer:
-    assert answer.status == 200, f'status {answer.status}: {answer.body[:300]!r}'
+    assert answer.status == 200, f'status {answer.status}: {answer.begin!r}'
     return answer
 
 
