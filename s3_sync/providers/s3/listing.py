@@ -122,7 +122,7 @@ class Listing:
         query: dict[str, str] = {}
         while True:
             _response, data = self._client.read(Call('GET', query=query))
-            root = xml.parse(data)
+            root = xml.listing(data, 'ListAllMyBucketsResult')
             found += [BucketEntry(b.findtext('Name') or '', last_modified=_when(b.findtext('CreationDate')))
                       for b in root.iter('Bucket')]
             token = root.findtext('ContinuationToken') or ''
@@ -158,7 +158,7 @@ class Listing:
     def _ask(self, bucket: str, query: dict[str, str]) -> _Raw:
         response, data = self._client.read(Call('GET', bucket, query=query))
         offset = clock_offset(response.headers.get('date', ''), self._client.clock.now())
-        root = xml.parse(data)
+        root = xml.listing(data, 'ListBucketResult')
         decode = decoder(root)
         entries = [ListingEntry(
             decode(c.findtext('Key') or ''), size=_number(c.findtext('Size')),

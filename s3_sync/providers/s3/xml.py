@@ -35,6 +35,14 @@ def parse(data: bytes, *, any_key: bool = False) -> Element:
     return root
 
 
+def listing(data: bytes, tag: str) -> Element:
+    """The root of a listing. TemporaryError where it is none: a gateway's page in XHTML would be an empty one."""
+    root = parse(data)
+    if root.tag != tag:
+        raise TemporaryError(f'answer is {root.tag[:100]!r} and not {tag}', reason='malformed-answer')
+    return root
+
+
 def error_of(data: bytes) -> tuple[str, str, Element | None]:
     """Code, message and root of an ``<Error>`` document; empty strings when it is none."""
     if b'<Error' not in data:
