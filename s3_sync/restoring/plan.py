@@ -109,11 +109,6 @@ class RestorePlan:
         """All bytes have to be read; otherwise those of segments that are here need not be."""
         return all(segment.own for segment in self.segments)
 
-    @property
-    def whole_proof(self) -> Proof | None:
-        """What to check all bytes against; None where each segment is checked by itself."""
-        return self.proof if self.sequential else None
-
 
 @dataclass(frozen=True, slots=True)
 class Origin:

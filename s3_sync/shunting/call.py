@@ -21,7 +21,6 @@ from s3_sync.types import NO_HEADERS
 StartResponse = Callable[..., Any]
 SOURCE_HEADER = 'X-1space-Source'
 """Tells where an object came from: ``local``, ``remote``, or ``restored`` (local, brought back before)."""
-RESTORED_SYSMETA = 'x-object-sysmeta-1space-restored'
 API_VERSIONS = ('v1', 'v1.0')
 MOST_CLUSTERS = 16
 """That a request is said to have come through."""
@@ -141,9 +140,6 @@ def wsgi_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Unicode headers as WSGI wants them; a line break in a remote's metadata never begins a header of its own."""
     return {str_to_wsgi(name): str_to_wsgi(_CONTROL.sub(' ', value)) for name, value in headers.items()
             if not _NO_NAME.search(name)}
-
-
-BYPASS_HEADER = 'X-Cloud-Sync-Shunt-Bypass'
 
 
 def bypass_signature(key: str, method: str, path_info: str) -> str:
