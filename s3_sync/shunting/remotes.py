@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol, TypeVar
 
 from s3_sync.base_sync import BaseSync, ProviderResponse
@@ -34,7 +35,7 @@ from s3_sync.shunting.guards import LARGE_SECONDS, MISSING_SECONDS, Breaker, Lea
 from s3_sync.shunting.sharing import Shares
 from s3_sync.shunting.targets import Target
 from s3_sync.shunting.turns import Turns
-from s3_sync.types import NO_HEADERS, ObjectMeta, ShuntRequest
+from s3_sync.types import NO_HEADERS, BucketPage, ObjectMeta, ShuntRequest
 
 T = TypeVar('T')
 
@@ -122,12 +123,15 @@ class Remote:
         try:
             if not self._parent.owns(self, self.target):
                 return ProviderResponse(404, {'content-length': '0'})
-            return self.ask(lambda provider: self._in_time(lambda: provider.shunt_object(request)))
+            return self.ask(lambda provider: self.in_time(lambda: provider.shunt_object(request)))
         except NotFound:
             return ProviderResponse(404, {'content-length': '0'})
 
-    def _in_time(self, call: Callable[[], T]) -> T:
-        """The provider's own patience begins anew with each step (connection, login, answer)."""
+    def in_time(self, call: Callable[[], T]) -> T:
+        """What ``call`` returns within ``remote_timeout``.
+
+        The provider's own patience begins anew with each step (connection, login, answer).
+        """
         patience = Timeout(self.target.mapping.remote_timeout)
         try:
             return call()
@@ -154,7 +158,7 @@ class Remote:
         try:
             if not self._parent.owns(self, self.target):
                 return 404
-            response = self.ask(lambda provider: self._in_time(lambda: provider.shunt_delete(request)))
+            response = self.ask(lambda provider: self.in_time(lambda: provider.shunt_delete(request)))
         except NotFound:
             return 404
         except PreconditionFailed:
@@ -173,7 +177,9 @@ class Remote:
             response.close()
             return response.headers if response.status // 100 == 2 else None
         try:
-            return self.ask(head) if self._parent.owns(self, self.target) else None
+            if not self._parent.owns(self, self.target):
+                return None
+            return self.ask(lambda provider: self.in_time(lambda: head(provider)))
         except NotFound:
             return None
 
@@ -240,6 +246,7 @@ class Remotes:
         self._breakers: dict[str, Breaker] = {}
         self._places: dict[str, Places] = {}
         self._buckets: dict[str, tuple[float, Mapping[str, float]]] = {}
+        self._bucket_failures: dict[str, int] = {}
         self.missing = Names(clock, MISSING_SECONDS)
         self.large = Names(clock, LARGE_SECONDS)
         self.shares = Shares(clock=clock)
@@ -274,12 +281,20 @@ class Remotes:
         As they were at most BUCKETS_SECONDS ago; MISSING_SECONDS when ``wanted`` is not among them.
         """
         key = limit_key(remote.target.mapping.remote)
+        failures = self._bucket_failures.get(key, 0)
         with self.turns.of(('buckets', key)):
+            if self._bucket_failures.get(key, 0) != failures:
+                raise RemoteUnavailable(remote.target.name, 'its buckets could not be listed a moment ago')
             now = self._clock.monotonic()
             asked, names = self._buckets.get(key, (-BUCKETS_SECONDS, {}))
             age = now - asked
             if age >= BUCKETS_SECONDS or (wanted and wanted not in names and age >= MISSING_SECONDS):
-                names = remote.ask(_buckets)
+                try:
+                    names = remote.ask(lambda provider: _buckets(provider, remote.in_time))
+                except BaseException:
+                    # Whoever waited for the answer has waited long enough.
+                    self._bucket_failures[key] = failures + 1
+                    raise
                 self._buckets[key] = now, names
             return names
 
@@ -295,14 +310,16 @@ class Remotes:
         self._providers.close()
 
 
-def _buckets(provider: BaseSync) -> dict[str, float]:
+def _buckets(provider: BaseSync, in_time: Callable[[Callable[[], BucketPage]], BucketPage]) -> dict[str, float]:
     names: dict[str, float] = {}
     marker = ''
     while True:
-        page = provider.list_buckets(marker=marker)
+        page = in_time(partial(provider.list_buckets, marker=marker))
         names.update((entry.name, entry.last_modified) for entry in page.entries)
         if not page.next_marker:
             return names
+        if page.next_marker == marker:
+            raise ConnectionFailed('the list of buckets goes round in circles', reason='answer')
         marker = page.next_marker
 
 

@@ -18,6 +18,7 @@ from s3_sync.errors import (
 )
 from s3_sync.shunting.guards import BREAK_AFTER, BREAK_SECONDS, Names
 from s3_sync.shunting.remotes import Remote, RemoteUnavailable
+from s3_sync.types import BucketPage
 from test.unit.shunting.reads_world import World
 
 DOWN = ConnectionFailed('refused')
@@ -241,6 +242,38 @@ def test_the_credentials_buckets_are_listed_once_for_many(world: World) -> None:
     world.clock.advance(61)
     world.remotes.buckets(of(world))
     assert listed == ['', '']
+
+
+def test_whoever_waited_for_a_list_that_failed_does_not_wait_for_another(world: World) -> None:
+    asked: list[str] = []
+
+    def slow(**keys: Any) -> Any:
+        asked.append(keys['marker'])
+        sleep(0.5)
+    world.remote.list_buckets = slow  # type: ignore[method-assign]
+
+    def ask() -> str:
+        with pytest.raises(RemoteUnavailable) as error:
+            world.remotes.buckets(of(world))
+        return error.value.reason
+    several = [spawn(ask) for _ in range(4)]
+    assert [thread.wait() for thread in several][0] == 'timeout'
+    assert asked == ['']
+    assert ask() == 'timeout'
+    assert asked == ['', '']
+
+
+def test_a_list_of_buckets_that_never_ends_is_a_failure(world: World) -> None:
+    world.remote.list_buckets = lambda **keys: BucketPage((), 'again')  # type: ignore[method-assign]
+    with pytest.raises(RemoteUnavailable):
+        world.remotes.buckets(of(world))
+
+
+def test_a_container_is_asked_for_in_time(world: World) -> None:
+    world.remote.head_bucket = lambda: sleep(0.5)  # type: ignore[method-assign]
+    with pytest.raises(RemoteUnavailable) as error:
+        of(world).exists()
+    assert error.value.reason == 'timeout'
 
 
 def test_a_response_is_closed_by_a_head(world: World) -> None:
