@@ -86,6 +86,14 @@ def test_a_post_to_what_is_here_stays_here() -> None:
     assert world.remote.asked == world.remote_of(1).written == []
 
 
+def test_a_post_of_headers_that_are_no_utf8_is_refused() -> None:
+    world = WriteWorld()
+    world.hold(b'there')
+    assert world.status('POST', CONTENT_DISPOSITION='\xff\xfe') == 400
+    assert world.remote_of(1).written == []
+    assert world.status('POST', CONTENT_DISPOSITION='\xc3\xbc') == 202
+
+
 def test_a_post_reaches_what_was_restored_meanwhile_as_well() -> None:
     world = WriteWorld()
     there = world.hold(b'there')
