@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 from s3_sync.concurrency import GreenThread, spawn
 from s3_sync.errors import Error, NotFound
-from s3_sync.lockstep import OutOfOrder
 from s3_sync.shunting.listing.scope import Scope
 from s3_sync.shunting.listing.sides import Names, RemoteSide
 from s3_sync.shunting.listing.store_names import Item
@@ -48,7 +47,7 @@ class Cursor:
         if self.failed:
             return
         self._chunks.close()
-        self._chunks, self._chunk = _chunks(self.names, *self._scope.beyond(key)), []
+        self._chunks = _chunks(self.names, *self._scope.beyond(key))
         self._load()
 
     def advance(self) -> None:
@@ -82,17 +81,11 @@ class Cursor:
     # -- inside -------------------------------------------------------------------------
 
     def _load(self) -> None:
-        last = self._chunk[-1][0] if self._chunk else ''
         self.key, self.payload, self._chunk, self._at = '', None, [], 0
-        chunk = [] if self.failed else self._next_chunk()
-        if not chunk:
-            return
-        before = self._scope.before
-        if last and not before(last, chunk[0][0]):
-            self._failed(OutOfOrder(f'remote names are out of order: {chunk[0][0]!r} comes after {last!r}'))
-            return
-        self._chunk = chunk
-        self.key, self.payload = chunk[0]
+        if not self.failed:
+            self._chunk = self._next_chunk()
+        if self._chunk:
+            self.key, self.payload = self._chunk[0]
 
     def _next_chunk(self) -> list[Item]:
         found: list[Item] | Error

@@ -114,7 +114,7 @@ class Merge:
             having = [cursor for cursor in self._remotes if cursor.key == key]
             if key == local.key:
                 self._both(key, having)
-            elif key != local.last and not self._remote_only(key, having):
+            elif not self._remote_only(key, having):
                 continue
             for cursor in having:
                 if cursor.key == key:

@@ -57,7 +57,7 @@ class Names(Protocol):
     """Whether the remote said that it has no such bucket or container."""
 
     def chunks(self, lower: str, upper: str) -> Iterator[list[Item]]:
-        """Entries between the bounds in the listing's direction; chunks may be empty."""
+        """Entries between the bounds in the listing's direction; chunks may be empty. OutOfOrder: the store lies."""
 
     def below(self, prefix: str, lower: str, upper: str) -> Iterator[Item]:
         """Every single name that begins with ``prefix``, ascending."""

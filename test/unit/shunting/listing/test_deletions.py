@@ -33,12 +33,12 @@ from test.unit.shunting.listing.remotes import FakeRemote, Manners, OtherSwift, 
 from test.unit.shunting.listing.test_like_plain_swift import StoreManners, listings, loses_names
 
 NOW = 1_600_000_000.0
-Names = st.one_of(st.text('ab/-', min_size=1, max_size=5),
+Names = st.one_of(st.text('ab/', min_size=1, max_size=5), st.text('ab/-', min_size=1, max_size=5),
                   st.sampled_from([f'{head}{"x" * 1030}' for head in ('a', 'a/', 'b/a', 'c/')]))
-Rows = st.lists(st.tuples(Names, st.sampled_from(['local', 'one', 'two', 'one two', 'local one']),
+Rows = st.lists(st.tuples(Names, st.sampled_from(['local', 'one', 'one', 'two', 'one two', 'local one']),
                           st.sampled_from([0.0, 100.0, 10_000.0]),  # when it was written
                           st.sampled_from([None, None, 50.0, 100.0, 5_000.0, 20_000.0])),  # when it was deleted
-                max_size=12, unique_by=lambda row: row[0])
+                min_size=3, max_size=12, unique_by=lambda row: row[0])
 
 
 @settings(max_examples=250, deadline=None)

@@ -16,6 +16,7 @@ from s3_sync.shunting.listing.params import Entry, ListingParams
 from s3_sync.shunting.listing.sides import RemoteSide
 from s3_sync.shunting.remotes import RemoteUnavailable
 from s3_sync.types import ListingEntry, ListingPage, ShuntRequest
+from test.unit.shunting.listing.markers import Deletions
 from test.unit.shunting.listing.plain_swift import PlainAccount, PlainContainer, Row
 from test.unit.shunting.listing.remotes import FakeRemote, Manners, OtherSwift, Store, names_of
 
@@ -116,6 +117,31 @@ def test_subdirs_of_a_store_that_does_not_roll_up_are_leapt_over(params: dict[st
     assert len(store.requests) == 4
 
 
+@pytest.mark.parametrize('rolls_up', [True, False])
+@pytest.mark.parametrize('reverse', [False, True])
+@pytest.mark.parametrize(('lower', 'upper', 'expected'), [
+    ('', 'd/3', ['a', 'd/']), ('', 'd/2', ['a']), ('', 'd/', ['a']), ('a', 'd/1', []), ('d/3', '', ['d/', 'e']),
+    ('d/4', '', ['e']), ('d/', '', ['e']), ('d', '', ['d/', 'e']), ('d/2', 'd/3', ['d/']), ('d/3', 'd/4', []),
+    ('d/2', 'd/2x', ['d/'])])
+def test_a_subdir_at_a_bound_is_listed_only_for_a_name_within_the_bounds(
+        rolls_up: bool, reverse: bool, lower: str, upper: str, expected: list[str]) -> None:
+    store = Store(rows('a', 'd/2', 'd/2a', 'd/4', 'e'), Manners(rolls_up=rolls_up, page=2))
+    marker, end_marker = (upper, lower) if reverse else (lower, upper)
+    params = replace(ALL, delimiter='/', marker=marker, end_marker=end_marker, reverse=reverse)
+    found = names_of(entries(params, Local(), RemoteSide('one', FakeRemote(store))))
+    assert found == (expected[::-1] if reverse else expected)
+    assert found == names_of(PlainContainer(store.rows.values()).page(params))
+
+
+def test_a_delimiter_that_lies_across_the_end_of_the_mappings_prefix_is_found() -> None:
+    store = Store(rows('xa-', 'xa--b', 'xa-b', 'xab--c', 'y--'))
+    for prefix in ('', 'x', 'xa', 'xa-'):
+        params = replace(ALL, delimiter='--', prefix=prefix)
+        expected = PlainContainer(rows('xa-', 'xa--b', 'xa-b')).page(params)
+        found = entries(params, Local(), RemoteSide('one', FakeRemote(store), prefix='xa-'))
+        assert names_of(found) == names_of(expected)
+
+
 def test_nobody_is_asked_for_a_page_without_entries() -> None:
     store = Store(rows('a'))
     for params in (ListingParams(0), ListingParams(5, marker='b', end_marker='a')):
@@ -167,6 +193,16 @@ def test_what_is_archived_between_two_local_pages_is_not_lost() -> None:
 
     found = entries(ALL, local, RemoteSide('one', FakeRemote(store), archives=True))
     assert names_of(found) == ['a', 'b', 'bb', 'c']
+
+
+def test_what_is_asked_for_again_is_hidden_again() -> None:
+    def local(params: ListingParams) -> list[Entry]:
+        return PlainContainer(rows('a', 'd')).page(params)[:1]
+
+    store = Store([Row('b', 1_600_000_000.0), *rows('c', 'e')])
+    answer = merged_container(ALL, local, [RemoteSide('one', FakeRemote(store), archives=True)],
+                              Deletions({'b': 1_600_009_999.0}).tombstones)
+    assert names_of(json.loads(answer.body)) == ['a', 'c', 'd', 'e']
 
 
 # -- failures --------------------------------------------------------------------------------
