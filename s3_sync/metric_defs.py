@@ -46,15 +46,16 @@ TOMBSTONES = MetricDef('onespace_tombstones_total', 'counter', ('mapping', 'outc
                        '(rows of markers that are gone); deferred, '
                        'failed, permanent.')
 SHUNT = MetricDef('onespace_shunt_requests_total', 'counter', ('verb', 'outcome', 'mapping'),
-                  'Decisions of a proxy about a remote, of which a request may take several: served (reads); '
+                  'Decisions of a proxy about a remote, of which a request may take several: served, absent '
+                  '(reads); '
                   'listed, partial (listings); created (containers made as at the remote); '
                   'exists (a PUT with If-None-Match); updated, denied (POST); marked, removed, later (DELETE: a marker '
                   'was written, the remote copy is gone, the daemon finishes it); undone (the local delete failed); '
                   'kept (a container that has objects at the remote); '
                   'unavailable. Proxies only.')
 RESTORES = MetricDef('onespace_restores_total', 'counter', ('outcome', 'reason', 'mapping'),
-                     'Archived or not yet migrated objects that a GET was to bring back, by outcome (restored; already, '
-                     'newer: it is here; deleted; failed) and reason. Proxies only.')
+                     'Objects at a remote that a GET was to bring back, by outcome (restored; already, newer: it is here; '
+                     'deleted; failed) and reason. Proxies only.')
 SWEEP_SECONDS = MetricDef('onespace_sweep_seconds', 'histogram', (),
                           'Seconds that finding the unreferenced archived objects of one account took.')
 POLL_SECONDS = MetricDef('onespace_poll_seconds', 'histogram', (), 'Seconds that one look at all containers took.')

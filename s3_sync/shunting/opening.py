@@ -183,10 +183,13 @@ class Opener:
         meta = opened.meta
         if wanted.query and opened.status in REFUSALS:
             text = b''.join(opened.body)
-            meta = remote.head(place.name, via=call.via)
-            if meta is None:
+            whole = remote.open(place.name, method='HEAD', via=call.via)
+            whole.close()
+            if whole.meta is None:
                 return None
-            return Found(remote, place, wanted, meta, opened.headers, opened.status, None, None, refusal=text)
+            told = {key: opened.headers[key] for key in ('content-range', 'x-parts-count') if key in opened.headers}
+            return Found(remote, place, wanted, whole.meta, {**whole.headers, **told}, opened.status, None, None,
+                         refusal=text)
         if meta is None or opened.status not in (200, 206):
             raise RemoteUnavailable(remote.target.name, f'status {opened.status}')
         span, size = _extent(remote, opened)

@@ -4,8 +4,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from swift.common.request_helpers import resolve_etag_is_at_header
-from swift.common.swob import Response, wsgi_unquote
+from swift.common.request_helpers import get_valid_part_num, resolve_etag_is_at_header
+from swift.common.swob import HTTPException, Request, Response, wsgi_unquote
 from swift.common.utils import Timestamp
 
 from s3_sync.local.versions import RESTORED_HEADER
@@ -13,7 +13,7 @@ from s3_sync.shunting.call import SOURCE_HEADER, Call, Place, parse_path, wsgi_h
 from s3_sync.shunting.decisions import Decisions
 from s3_sync.shunting.local import LocalAnswer
 from s3_sync.shunting.opening import REFUSALS, Body, Found, Opener
-from s3_sync.shunting.remotes import RemoteUnavailable
+from s3_sync.shunting.remotes import Remote, RemoteUnavailable
 from s3_sync.shunting.targets import Table
 from s3_sync.shunting.versions import Versions
 from s3_sync.timestamps import is_ours, parse_timestamp
@@ -21,6 +21,7 @@ from s3_sync.timestamps import is_ours, parse_timestamp
 UNAVAILABLE = 'onespace.unavailable'
 """In the request's info cache, which subrequests share: a segment's remote could not be asked."""
 INFO_CACHE = 'swift.infocache'
+NO_SUCH_PART = b'The requested part number is not satisfiable'
 _USER_METADATA = 'x-object-meta-'
 _EXPOSED = 'access-control-expose-headers'
 _OF_THE_REQUEST = ('access-control-', 'content-location', 'vary')
@@ -60,10 +61,13 @@ class ObjectReader:
         merged = self._table.lookup(place.account, place.container)
         if merged is None:
             return call.send(answer)
+        asked: list[str] = []
         try:
             found = self._versions.find(call, place, merged, answer,
-                                        lambda remote: self._opener.look(call, remote, place))
+                                        lambda remote: self._look(call, remote, place, asked))
             if found is None:
+                if asked:
+                    self._decisions.note(call, 'absent', asked[-1])
                 return call.send(answer)
             answer.drain()
             return self._send(call, found, answer)
@@ -72,6 +76,10 @@ class ObjectReader:
             self._decisions.note(call, 'unavailable', error.target, error.reason)
             call.env.get(INFO_CACHE, {})[UNAVAILABLE] = error
             return call.unavailable(error)
+
+    def _look(self, call: Call, remote: Remote, place: Place, asked: list[str]) -> Found | None:
+        asked.append(remote.target.name)
+        return self._opener.look(call, remote, place)
 
     def _send(self, call: Call, found: Found, answer: LocalAnswer) -> Iterable[bytes]:
         try:
@@ -89,7 +97,7 @@ class ObjectReader:
 
     def _response(self, call: Call, found: Found, answer: LocalAnswer) -> tuple[Response, Found]:
         """As the object server would build it, and what it reads from."""
-        request = call.request()
+        request = _as_understood(call, found)
         response = Response(request=request, status=found.status, headers=_headers(found, answer),
                             conditional_response=True)
         response._conditional_etag = resolve_etag_is_at_header(request, response.headers)
@@ -109,6 +117,15 @@ class ObjectReader:
         # Only now: an iterator says nothing of its length.
         response.content_length = None if found.span is None else found.span[1] - found.span[0]
         return response, found
+
+
+def _as_understood(call: Call, found: Found) -> Request:
+    """The request as it is for this kind of object: dlo knows no several ranges."""
+    request = Request(dict(call.original))
+    several = request.range is not None and len(request.range.ranges) > 1
+    if several and found.meta.large_object == 'dlo' and not found.wanted.query:
+        del request.headers['Range']
+    return request
 
 
 def source_of(answer: LocalAnswer) -> str:
@@ -166,8 +183,18 @@ def _headers(found: Found, answer: LocalAnswer) -> dict[str, str]:
 
 
 def _refusal(call: Call, found: Found, answer: LocalAnswer) -> Response:
-    headers = {key: value for key, value in _headers(found, answer).items()
-               if key in ('content-range', 'content-type', 'x-parts-count') or key.startswith(_OF_THE_REQUEST)}
-    body = b'' if call.method == 'HEAD' else found.refusal
-    return Response(request=call.request(), status=found.status, headers={**headers, SOURCE_HEADER: 'remote'},
-                    body=body)
+    """What slo says, or would if it knew that the manifest is gone."""
+    request = call.request()
+    if found.status == 416:
+        response = Response(request=request, status=416, headers=_headers(found, answer), body=NO_SUCH_PART)
+    else:
+        response = Response(request=request, status=found.status, body=found.refusal,
+                            headers={'Content-Type': 'text/plain', SOURCE_HEADER: 'remote'})
+        if found.wanted.part:
+            try:
+                get_valid_part_num(request)
+            except HTTPException as refused:
+                response = refused
+    if call.method == 'HEAD':
+        response.content_length = 0
+    return response

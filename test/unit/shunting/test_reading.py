@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 
 import pytest
@@ -314,6 +315,39 @@ def test_parameters_that_are_no_utf8_can_be_sent_on(world: World) -> None:
     assert world.remote.asked[-1].query['part-number'].encode() == '\ufffd'.encode()
 
 
+@pytest.mark.parametrize(('query', 'headers', 'status', 'text'), [
+    ('part-number=1', {}, 206, b''), ('part-number=0', {}, 400, b'greater than 0'),
+    ('part-number=x', {}, 400, b'greater than 0'), ('part-number=9', {}, 416, b'not satisfiable'),
+    ('part-number=1', {'range': 'bytes=0-1'}, 400, b'Range requests'),
+    ('multipart-manifest=get', {}, 409, b'manifest')])
+@pytest.mark.parametrize('method', ['GET', 'HEAD'])
+def test_what_slo_would_refuse_is_refused_in_its_words(
+        world: World, method: str, query: str, headers: dict[str, str], status: int, text: bytes) -> None:
+    world.remote.hold('slo', DATA, etag=ETAG, large_object='slo')
+    if status != 409:
+        world.remote.store.manifests['bucket', 'slo'] = json.dumps(
+            [{'name': '/s/1', 'bytes': 10, 'hash': 'a' * 32}, {'name': '/s/2', 'bytes': 6, 'hash': 'b' * 32}]).encode()
+    answer = world.get('slo', method=method, query=query, **headers)
+    assert answer.status == status
+    if status == 206:
+        assert (answer.headers['content-range'], answer.headers['x-parts-count']) == ('bytes 0-9/16', '2')
+        assert answer.headers['content-length'] == '10'
+        assert answer.read() == (DATA[:10] if method == 'GET' else b'')
+    else:
+        assert answer.headers['content-length'] == (str(len(body)) if (body := answer.read()) else '0')
+        assert text in body or method == 'HEAD'
+    world.cluster.mark('c', 'slo', at(1))
+    assert world.get('slo', method=method, query=query, **headers).status == 404
+
+
+@pytest.mark.parametrize('method', ['GET', 'HEAD'])
+def test_dlo_knows_no_several_ranges(world: World, method: str) -> None:
+    world.remote.hold('dlo', DATA, large_object='dlo')
+    answer = world.get('dlo', method=method, range='bytes=0-1,3-4')
+    assert (answer.status, answer.headers['content-length']) == (200, '16')
+    assert answer.read() == (DATA if method == 'GET' else b'')
+
+
 # -- remotes in trouble -----------------------------------------------------------------------
 
 @pytest.mark.parametrize('error', [
@@ -390,12 +424,15 @@ def test_each_decision_is_logged_and_counted_once(world: World, caplog: pytest.L
     world.get('new\nline é').read()
     world.remote.errors = [Forbidden('the secret words of the store')]
     world.get().close()
+    world.get('nowhere').close()
+    world.get('nowhere').close()  # known by now: nothing was decided
     lines = [record.getMessage() for record in caplog.records if record.name == 'test.shunt']
     assert lines == [
         'remote GET AUTH_a/c/new%0Aline%20%C3%A9 outcome=served mapping=m1 reason=status 200',
-        'remote GET AUTH_a/c/o outcome=unavailable mapping=m1 reason=forbidden']
+        'remote GET AUTH_a/c/o outcome=unavailable mapping=m1 reason=forbidden',
+        'remote GET AUTH_a/c/nowhere outcome=absent mapping=m1']
     counts = {sample.labels: sample.values for sample in world.metrics.drain()}
-    assert counts == {('GET', 'served', 'm1'): [1], ('GET', 'unavailable', 'm1'): [1]}
+    assert counts == {('GET', outcome, 'm1'): [1] for outcome in ('served', 'unavailable', 'absent')}
 
 
 def test_the_version_that_is_shown_is_the_copys_source_time(world: World) -> None:
