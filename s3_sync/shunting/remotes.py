@@ -44,6 +44,8 @@ MAX_CONNECTIONS = 64
 CONNECTION_WAIT_SECONDS = 5.0
 RETRIES = RetryPolicy(attempts=2, base_seconds=0.1, longest_wait_seconds=0.5)
 """A client waits: what fails twice is told."""
+SLOW_ANSWERS = 4
+"""Times ``remote_timeout``, for an answer with its body."""
 BUCKETS_SECONDS = 60.0
 FORBIDDEN_RETRY_SECONDS = 30.0
 DEFAULT_RETRY_SECONDS = 5.0
@@ -72,7 +74,14 @@ class Remote:
         self._parent = parent
 
     def ask(self, call: Callable[[BaseSync], T]) -> T:
-        """What ``call`` returns. NotFound and answers to conditions are raised as they are."""
+        """What ``call`` returns. NotFound and answers to conditions are raised as they are.
+
+        It may take several times ``remote_timeout``, as a page of a listing may, and no longer,
+        however the remote trickles.
+        """
+        return self._ask(lambda provider: self.in_time(lambda: call(provider), times=SLOW_ANSWERS))
+
+    def _ask(self, call: Callable[[BaseSync], T]) -> T:
         name = self.target.name
         wait = self._breaker.wait_seconds()
         if wait:
@@ -127,12 +136,12 @@ class Remote:
         except NotFound:
             return ProviderResponse(404, {'content-length': '0'})
 
-    def in_time(self, call: Callable[[], T]) -> T:
-        """What ``call`` returns within ``remote_timeout``.
+    def in_time(self, call: Callable[[], T], *, times: int = 1) -> T:
+        """What ``call`` returns within ``remote_timeout``, or so many ``times`` that.
 
         The provider's own patience begins anew with each step (connection, login, answer).
         """
-        patience = Timeout(self.target.mapping.remote_timeout)
+        patience = Timeout(times * self.target.mapping.remote_timeout)
         try:
             return call()
         except Timeout as error:
@@ -148,7 +157,8 @@ class Remote:
         try:
             if not self._parent.owns(self, self.target):
                 return ProviderResponse(404, {'content-length': '0'})
-            return self.ask(lambda provider: provider.shunt_post(request))
+            # Stores copy an object onto itself for this, and a large one takes as long as it takes.
+            return self._ask(lambda provider: provider.shunt_post(request))
         except NotFound:
             return ProviderResponse(404, {'content-length': '0'})
 

@@ -269,6 +269,16 @@ def test_a_list_of_buckets_that_never_ends_is_a_failure(world: World) -> None:
         world.remotes.buckets(of(world))
 
 
+def test_an_answer_that_trickles_ends_in_time(world: World) -> None:
+    def trickle(provider: object) -> None:
+        for _ in range(100):
+            sleep(0.02)
+    with pytest.raises(RemoteUnavailable) as error:
+        of(world).ask(trickle)
+    assert error.value.reason == 'timeout'
+    assert of(world).ask(lambda provider: sleep(0.06)) is None, 'a page may take longer than its first byte'
+
+
 def test_a_container_is_asked_for_in_time(world: World) -> None:
     world.remote.head_bucket = lambda: sleep(0.5)  # type: ignore[method-assign]
     with pytest.raises(RemoteUnavailable) as error:
