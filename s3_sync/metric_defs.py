@@ -54,8 +54,8 @@ SHUNT = MetricDef('onespace_shunt_requests_total', 'counter', ('verb', 'outcome'
                   'kept (a container that has objects at the remote); '
                   'unavailable. Proxies only.')
 RESTORES = MetricDef('onespace_restores_total', 'counter', ('outcome', 'reason', 'mapping'),
-                     'Objects at a remote that a GET was to bring back, by outcome (restored; already, newer: it is here; '
-                     'deleted; failed) and reason. Proxies only.')
+                     'Objects at a remote that a GET was to bring back, by outcome (restored; already, newer: it is '
+                     'here; deleted; failed) and reason. Proxies only.')
 SWEEP_SECONDS = MetricDef('onespace_sweep_seconds', 'histogram', (),
                           'Seconds that finding the unreferenced archived objects of one account took.')
 POLL_SECONDS = MetricDef('onespace_poll_seconds', 'histogram', (), 'Seconds that one look at all containers took.')

@@ -8,7 +8,9 @@ length, chunks or end of connection.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
+import termios
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from s3_sync.errors import ConnectionFailed, SourceUnavailable
@@ -48,6 +50,12 @@ class Connection:
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._sock.close()
+
+    @property
+    def has_more(self) -> bool:
+        """Whether bytes came that nobody asked for: an answer longer than it said, or a word before closing."""
+        waiting = fcntl.ioctl(self._sock.fileno(), termios.FIONREAD, bytes(4))
+        return bool(self._buffer) or any(waiting)
 
     # -- sending --------------------------------------------------------------------
 

@@ -202,7 +202,7 @@ class Transport:
                 conn = connections.pop()
             except IndexError:  # asking first would be a race between threads
                 return None
-            if conn.idle_since >= oldest:
+            if conn.idle_since >= oldest and not conn.has_more:
                 return conn
             conn.close()
 

@@ -169,6 +169,16 @@ def test_a_streamed_body_is_rewound_when_its_connection_is_replaced(call: Start)
     assert len(server.exchanges[2].body) == BUFFERED_BODY_BYTES + 1
 
 
+@pytest.mark.parametrize('more', [b'!', b'HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n', b'x' * 200_000])
+@pytest.mark.parametrize('method', ['GET', 'HEAD'])
+def test_what_comes_after_an_answer_is_never_taken_for_the_next_one(call: Start, method: str, more: bytes) -> None:
+    server, ask = call(raw(OK + more), raw(OK))
+    assert ask(method)[0] == 200
+    time.sleep(0.05)
+    assert ask() == (200, b'ok')
+    assert server.connections == 2
+
+
 def test_old_connections_are_not_tried(call: Start) -> None:
     server, caller = call(raw(OK), raw(OK))
     caller()
