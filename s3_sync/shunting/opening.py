@@ -164,6 +164,8 @@ class Opener:
             if remote.is_large(found.size):
                 remote.note_large(place.name)
                 kept, lease = lease or remote.take_place(), None
+            elif lease is not None:
+                remote.note_small(place.name)
             found.body = self._body(call, found, opened, kept)
             return found
         except BaseException:

@@ -13,9 +13,12 @@ from swift.common.swob import multi_range_iterator
 
 from s3_sync.base_sync import ProviderResponse
 from s3_sync.clock import Clock
+from s3_sync.concurrency import sleep
 from s3_sync.errors import ConnectionFailed, NotFound, TemporaryError
 from s3_sync.shunting.remotes import RemoteUnavailable
 
+FAIR_CHUNKS = 5
+"""So many in a row may come without a wait; then others have their turn, as in Swift's own proxy."""
 RESUME_WAITS = (0.0, 0.5, 2.0)
 """Seconds before each try to take a broken body up again."""
 
@@ -91,6 +94,7 @@ class _Run:
         self._answer: ProviderResponse | None = None
         self._skip = 0
         self._breaks = 0
+        self._chunks = 0
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -106,6 +110,9 @@ class _Run:
                 self._clock.sleep(RESUME_WAITS[self._breaks])
                 self._breaks += 1
                 continue
+            self._chunks += 1
+            if self._chunks % FAIR_CHUNKS == 0:
+                sleep(0)
             if chunk:
                 chunk = chunk[:self._stop - self._at]
                 self._at += len(chunk)

@@ -220,6 +220,9 @@ class Remote:
     def note_large(self, name: str) -> None:
         self._parent.large.note(self.key(name))
 
+    def note_small(self, name: str) -> None:
+        self._parent.large.forget(self.key(name))
+
     # -- what was not there a moment ago ------------------------------------------------------
 
     def known_missing(self, name: str) -> bool:

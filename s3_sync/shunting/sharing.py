@@ -167,6 +167,8 @@ class Download:
         except (Exception, Timeout) as error:
             self.error = error
         finally:
+            if not self.complete and self.error is None:
+                self.error = ConnectionFailed('the read was stopped')
             stream.close()
             self._tell()
         if self.complete:

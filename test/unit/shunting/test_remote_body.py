@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from s3_sync.concurrency import sleep, spawn
 from s3_sync.errors import ConnectionFailed, Error, NotFound, TemporaryError
 from s3_sync.shunting.guards import BREAK_AFTER
 from s3_sync.shunting.remotes import RemoteUnavailable
@@ -140,3 +141,19 @@ def test_nothing_is_resumed_while_the_remote_is_left_alone(world: World) -> None
     with pytest.raises((RemoteUnavailable, ConnectionFailed)):
         answer.read()
     assert len(world.remote.asked) <= 1 + BREAK_AFTER
+
+
+def test_a_remote_that_is_faster_than_its_client_leaves_others_their_turn(world: World) -> None:
+    world.remote.hold('long', bytes(10_000))
+    turns: list[int] = []
+
+    def other() -> None:
+        while not done:
+            turns.append(1)
+            sleep(0)
+    done: list[bool] = []
+    thread = spawn(other)
+    world.get('long').read()
+    done.append(True)
+    thread.wait()
+    assert len(turns) > 100

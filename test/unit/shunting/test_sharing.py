@@ -229,6 +229,14 @@ def test_a_failed_open_keeps_no_place(world: World) -> None:
     answer.close()
 
 
+def test_an_object_that_became_small_is_shared_again(world: World) -> None:
+    world.get('large').close()
+    world.remote.hold('large', DATA)
+    assert read(world.get('large')) == DATA
+    assert [client.wait() for client in [spawn(lambda: read(world.get('large'))) for _ in range(5)]] == [DATA] * 5
+    assert gets(world) == 3
+
+
 def test_an_object_that_does_not_tell_its_size_counts_as_large(world: World) -> None:
     heed = world.remote.shunt_object
 
