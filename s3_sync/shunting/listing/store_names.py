@@ -85,7 +85,7 @@ class StoreNames:
             if whole != lower and self._any(asked, lower, upper):
                 yield [(whole, None)]
             return
-        delimiter = self._sent_delimiter(asked)
+        delimiter = '' if scope.path else scope.delimiter
         marker = lower if lower > asked else ''
         fold = _Fold(scope, asked, lower, upper, self._any)
         inside = scope.subdir(marker) if delimiter and marker else ''
@@ -99,13 +99,6 @@ class StoreNames:
             if fold.done:
                 return
             walk.leap = fold.leap
-
-    def _sent_delimiter(self, asked: str) -> str:
-        """Only where the store folds at the same places as Swift; '' where folding is left to us."""
-        scope = self._scope
-        if scope.path or (asked != scope.prefix and len(scope.delimiter) > 1):
-            return ''
-        return scope.delimiter
 
     def _backward(self, lower: str, upper: str) -> Iterator[list[Item]]:
         """By going through all forwards and keeping the last ones, as often as they do not suffice."""

@@ -259,9 +259,11 @@ def test_reversed_listings_scan_so_many_names_and_no_more(limit: int, fails: boo
 
 def test_reversed_listings_go_on_below_what_was_kept() -> None:
     names = [f'{number:04}' for number in range(2500)]
-    found = entries(replace(ALL, reverse=True, limit=2500), Local(),
-                    RemoteSide('one', FakeRemote(Store(rows(*names)))))
-    assert names_of(found) == names[::-1]
+    store = Store([Row(name, 1_600_000_000.0) for name in names])
+    deletions = Deletions(dict.fromkeys(names[5:], 1_600_009_999.0))
+    answer = merged_container(ListingParams(3, reverse=True), Local(), [RemoteSide('one', FakeRemote(store))],
+                              deletions.tombstones)
+    assert names_of(json.loads(answer.body)) == ['0004', '0003', '0002']
 
 
 class Lying(Store):
