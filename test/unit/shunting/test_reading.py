@@ -290,11 +290,14 @@ def test_a_store_that_ignores_ranges_is_cut_here(world: World) -> None:
     assert (answer.status, answer.headers['content-range'], answer.read()) == (206, 'bytes 5-9/16', b'56789')
 
 
-@pytest.mark.parametrize(('asked', 'status'), [('d41d8cd98f00b204e9800998ecf8427e-3', 304), (ETAG, 200)])
+@pytest.mark.parametrize(('asked', 'names', 'status'), [
+    ('d41d8cd98f00b204e9800998ecf8427e-3', 'X-Object-Sysmeta-Other,X-Object-Sysmeta-S3api-Etag', 304),
+    (ETAG, 'X-Object-Sysmeta-S3api-Etag', 200),
+    ('d41d8cd98f00b204e9800998ecf8427e-3', '', 200), (ETAG, '', 304), (ETAG, 'X-Object-Sysmeta-Other', 304)])
 def test_conditions_of_s3_clients_are_judged_by_the_etag_that_they_see(
-        world: World, asked: str, status: int) -> None:
-    world.remote.hold('o', DATA, etag='d41d8cd98f00b204e9800998ecf8427e-3', large_object='multipart')
-    answer = world.get(if_none_match=asked, x_backend_etag_is_at='X-Object-Sysmeta-S3api-Etag')
+        world: World, asked: str, names: str, status: int) -> None:
+    world.remote.hold('o', DATA, etag='d41d8cd98f00b204e9800998ecf8427e-3', large_object='multipart', source_etag=ETAG)
+    answer = world.get(if_none_match=asked, **({'x_backend_etag_is_at': names} if names else {}))
     assert answer.status == status
     answer.close()
 

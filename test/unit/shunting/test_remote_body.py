@@ -107,6 +107,28 @@ def test_a_body_that_ends_early_is_an_error(world: World) -> None:
     answer.close()
 
 
+@pytest.mark.parametrize('answered', ['bytes 10-15/16', 'bytes 0-3/16', 'bytes 5-9/16', 'pages 5-15/16', ''])
+def test_other_bytes_than_were_asked_for_are_never_taken(world: World, answered: str) -> None:
+    """A remote that gives a broken body's rest from somewhere else."""
+    world.remote.breaks = [(5, RESET)]
+    heed = world.remote.shunt_object
+
+    def mislead(request: object) -> object:
+        answer = heed(request)  # type: ignore[arg-type]
+        if 'content-range' in answer.headers:
+            answer.headers = {**answer.headers, 'content-range': answered}
+        return answer
+    world.remote.shunt_object = mislead  # type: ignore[method-assign, assignment]
+    answer = world.get()
+    got = b''
+    with pytest.raises(Error):
+        for chunk in answer.body:
+            got += chunk
+    assert got == DATA[:5]
+    answer.close()
+    assert world.remote.open_bodies == 0
+
+
 def test_more_bytes_than_announced_never_come_through(world: World) -> None:
     meta = world.remote.store.buckets['bucket']['o'].meta
     world.remote.store.buckets['bucket']['o'].meta = replace(meta, size=10)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from swift.common.swob import HTTPNotFound
 from swift.common.utils import Timestamp
 
 from s3_sync.concurrency import Event, sleep, spawn
@@ -113,6 +114,7 @@ def test_its_headers_come_along_and_nothing_of_the_clients(world: Restoring, nam
     assert env['CONTENT_LENGTH'] == str(len(DATA[name]))
     assert not {'HTTP_COOKIE', 'HTTP_X_AUTH_TOKEN', 'HTTP_X_OBJECT_META_EVIL', 'HTTP_TRANSFER_ENCODING'} & set(env)
     assert env['swift.source'] == '1S'
+    assert 'swift.infocache' not in env, 'what the client\'s request remembers may be old by now'
 
 
 @SIZES
@@ -159,6 +161,21 @@ def test_a_crowd_restores_once(make: Callable[..., Restoring], name: str) -> Non
     settle()
     assert len(world.puts) == 1
     assert world.here(name) == DATA[name]
+
+
+@SIZES
+def test_who_was_told_404_just_before_the_end_starts_no_other(world: Restoring, name: str) -> None:
+    world.get(name).read()
+    settle()
+    world.cluster.answers['c', name] = lambda request: HTTPNotFound(request=request)
+    world.get(name).read()
+    settle()
+    assert len(world.puts) == 1
+    world.clock.advance(31)
+    settle()
+    world.get(name).read()
+    settle()
+    assert len(world.puts) == 2
 
 
 @SIZES

@@ -80,8 +80,10 @@ def test_the_last_one_that_leaves_stops_the_remote_read(world: World) -> None:
     settle()
     readers[0].close()
     assert world.remote.open_bodies == 1
+    assert len(world.remote.gate._waiters) == 1
     readers[1].close()
     assert world.remote.open_bodies == 0
+    assert len(world.remote.gate._waiters) == 0, 'the reading goes on'
     assert world.remotes.shares.free_bytes == free
     world.remote.gate.send()
     assert read(world.get()) == DATA
@@ -171,6 +173,7 @@ def test_no_more_memory_than_allowed(world: World, monkeypatch: pytest.MonkeyPat
     shared = world.get()
     settle()
     alone = world.get('other')
+    assert world.remotes.shares.free_bytes >= 0
     world.remote.gate.send()
     assert read(shared) == read(alone) == DATA
     assert world.remotes.shares.free_bytes <= 1500
