@@ -81,6 +81,7 @@ def _run_mode(mode: str, tests: Path, release: str, options: argparse.Namespace)
         outcomes = _run_tests(tests, scratch.path, saved / 'output.txt', options)
         remote_requests = there.requests() - before if there.requests else None
         _save_logs(scratch.path, there.clusters, saved)
+        crashes = _crashes(there.clusters)
     if not outcomes:
         return False
     counts = Counter(outcome.result for outcome in outcomes.values())
@@ -93,7 +94,9 @@ def _run_mode(mode: str, tests: Path, release: str, options: argparse.Namespace)
         print(f'   recorded in {write_recorded(release, outcomes)}')
         return _report({test: found for test, found in outcomes.items() if found.result == 'failed'})
     recorded = read_recorded(release)
-    return _report(missing(recorded & outcomes.keys() if options.only else recorded, outcomes))
+    for crash in crashes:
+        print(f'   CRASH {crash}')
+    return _report(missing(recorded & outcomes.keys() if options.only else recorded, outcomes)) and not crashes
 
 
 def _run_tests(tests: Path, folder: Path, output: Path, options: argparse.Namespace) -> dict[str, Outcome]:
@@ -131,6 +134,12 @@ def _save_logs(written: Path, clusters: Sequence[SwiftCluster], folder: Path) ->
     for lane, cluster in enumerate(clusters):
         for log in cluster.logs.glob('proxy-server-*.log'):
             (folder / f'lane-{lane}-{log.name}').write_bytes(log.read_bytes())
+
+
+def _crashes(clusters: Sequence[SwiftCluster]) -> list[str]:
+    """Tracebacks in the proxies' logs: clients that try again may never see what went wrong."""
+    return [line for cluster in clusters for log in cluster.logs.glob('proxy-server-*.log')
+            for line in log.read_text(errors='replace').splitlines() if 'Traceback' in line]
 
 
 def _report(bad: Mapping[str, Outcome]) -> bool:
