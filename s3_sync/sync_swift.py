@@ -41,6 +41,7 @@ from s3_sync.providers.swift.metadata import (
 from s3_sync.providers.swift.places import Places
 from s3_sync.providers.swift.segments import SegmentStore
 from s3_sync.providers.swift.shunt_reads import Reads
+from s3_sync.providers.swift.sources import Sources
 from s3_sync.streams import Body, BytesBody
 from s3_sync.timestamps import clock_offset, without_marker
 from s3_sync.types import NO_HEADERS, BucketPage, Condition, ListingPage, ObjectMeta, PutResult, ShuntRequest
@@ -69,9 +70,10 @@ class SyncSwift(BaseSync):
         self._client = client or new_client(mapping, max_connections=max_connections, clock=self._clock)
         self._capabilities = CAPABILITIES
         self._places = Places(mapping)
+        sources = Sources(self._client, self._places)
         self._large = LargeObjects(mapping, self._places, SegmentStore(self._client, self._clock, self._create_for),
-                                   self._headers)
-        self._reads = Reads(self._client, self._places, self.layout_of)
+                                   self._headers, sources)
+        self._reads = Reads(self._client, self._places, sources, self.layout_of)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -392,12 +394,12 @@ class SyncSwift(BaseSync):
         """For a segment or a manifest. The container of a single mapping is the operator's to make."""
         if container == self._mapping.remote.bucket and not self._mapping.of_all_containers:
             raise BucketNotFound(f'no container {container!r} at the remote', status=404)
-        self.create_container(container)
+        self.create_container(container, self._places.creation_headers(container))
 
-    def create_container(self, name: str | None = None) -> None:
+    def create_container(self, name: str | None = None, more: Headers[str, str] = NO_HEADERS) -> None:
         """Make the container with the mapping's storage policy. One that exists is left as it is."""
         policy = self._mapping.storage_policy
-        headers = {'x-storage-policy': policy} if policy else {}
+        headers = {**more, **({'x-storage-policy': policy} if policy else {})}
         try:
             self._client.do(Call('PUT', self._name(name), headers=headers))
         except PermanentError as error:

@@ -34,6 +34,7 @@ from s3_sync.providers.swift.limits import Limits
 from s3_sync.providers.swift.metadata import overtakes, stored_meta
 from s3_sync.providers.swift.places import Place, Places
 from s3_sync.providers.swift.segments import LateLook, SegmentStore, Stored
+from s3_sync.providers.swift.sources import Sources
 from s3_sync.streams import Body, BytesBody
 from s3_sync.types import ABSENT, Condition, ObjectMeta
 from s3_sync.wire.swift_headers import DLO_ETAG_KEY, OWNER_KEY, SLO_ETAG_KEY
@@ -53,8 +54,10 @@ Headers = Callable[[ObjectMeta, Mapping[str, str]], dict[str, str]]
 class LargeObjects:
     """Of one mapping with a concrete container. Green-thread safe."""
 
-    def __init__(self, mapping: MappingConfig, places: Places, store: SegmentStore, headers: Headers) -> None:
+    def __init__(self, mapping: MappingConfig, places: Places, store: SegmentStore, headers: Headers,
+                 sources: Sources) -> None:
         self._mapping = mapping
+        self._sources = sources
         self._store = store
         self._headers = headers
         self._places = places
@@ -262,7 +265,7 @@ class LargeObjects:
     # -- comparing and proving ----------------------------------------------------------------
 
     def layout_of(self, meta: ObjectMeta, *, as_remote: bool) -> Layout | None:
-        return Layouts(self._store, self._places, as_remote=as_remote).of(meta)
+        return Layouts(self._store, self._places, self._sources, as_remote=as_remote).of(meta)
 
     def relation(self, layout: Layout, remote: ObjectMeta) -> Relation:
         if remote.large_object == 'dlo' and layout.kind == 'dlo' and 0 < len(layout.segments) < LISTED_AT_ONCE:

@@ -9,6 +9,7 @@ from s3_sync.large_objects.manifest import MAX_DEPTH, stored_manifest
 from s3_sync.large_objects.model import Layout, Segment
 from s3_sync.providers.swift.places import Place, Places
 from s3_sync.providers.swift.segments import SegmentStore, Stored
+from s3_sync.providers.swift.sources import Sources
 from s3_sync.types import ObjectMeta
 
 LISTED_AT_ONCE = 10_000
@@ -18,9 +19,10 @@ LISTED_AT_ONCE = 10_000
 class Layouts:
     """Of one mapping. ``as_remote``: whether names at the remote are the local ones."""
 
-    def __init__(self, store: SegmentStore, places: Places, *, as_remote: bool) -> None:
+    def __init__(self, store: SegmentStore, places: Places, sources: Sources, *, as_remote: bool) -> None:
         self._store = store
         self._places = places
+        self._sources = sources
         self._as_remote = as_remote
 
     def of(self, meta: ObjectMeta) -> Layout | None:
@@ -52,7 +54,7 @@ class Layouts:
                 local.append(segment)
                 continue
             at = Place(segment.container, segment.name)
-            source = at if self._as_remote else self._places.source_of(at)
+            source = at if self._as_remote else self._source_of(at)
             if source is None:
                 return None
             children = None
@@ -63,9 +65,15 @@ class Layouts:
             local.append(replace(segment, container=source.container, name=source.name, children=children))
         return tuple(local)
 
+    def _source_of(self, place: Place) -> Place | None:
+        self._sources.learn(place.container)
+        return self._places.source_of(place)
+
     # -- dynamic ----------------------------------------------------------------------------
 
     def _dlo(self, meta: ObjectMeta, base: Place) -> Layout | None:
+        if not self._as_remote:
+            self._sources.learn(base.container)
         source = base if self._as_remote else self._places.source_of_prefix(base, meta.name)
         if source is None:
             return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from typing import NamedTuple
+from urllib.parse import quote, unquote
 
 from s3_sync.config import Mapping
 from s3_sync.errors import LimitExceeded
@@ -20,6 +21,11 @@ JOINED = '_segments_joined'
 """For objects made from several segments: apart, so that they never show up under a DLO's prefix."""
 OTHERS = '_versions'
 """Beside a segment container: what cannot have its own name, because a visible manifest needs another content there."""
+
+SOURCE_HEADER = 'x-container-meta-1space-source'
+"""On a container whose name does not tell whose segments it is for: the local container, percent-encoded."""
+MAX_SOURCE_BYTES = 256
+"""Of that header's value; every Swift takes as much."""
 
 _HASHED = re.compile('[0-9a-f]{64}')
 
@@ -45,6 +51,9 @@ class Places:
         self._prefix = self.bucket.removesuffix(mapping.container)
         self._family = re.compile(
             re.escape(self.bucket) + r'(_segments|\+segments|_segments_joined|_segments_[0-9a-f]{10})(_versions)?')
+        self._silent = re.compile(re.escape(self.bucket) + r'_segments_[0-9a-f]{10}(_versions)?')
+        self._told: dict[str, str] = {}
+        """Remote containers that do not tell by their names whose segments they are for, and whose those are."""
 
     def container(self, source: str) -> str:
         """The remote container for segments out of the local container ``source``."""
@@ -53,7 +62,26 @@ class Places:
         for end in USUAL:
             if source == self._source + end:
                 return self.bucket + end
-        return f'{self.bucket}_segments_{hashlib.sha256(source.encode()).hexdigest()[:10]}'
+        found = f'{self.bucket}_segments_{hashlib.sha256(source.encode()).hexdigest()[:10]}'
+        self._told[found] = source
+        return found
+
+    def creation_headers(self, container: str) -> dict[str, str]:
+        """What the remote ``container`` is to say of itself when it is made."""
+        source = self._told.get(container.removesuffix(OTHERS))
+        value = '' if source is None or not self._silent.fullmatch(container) else quote(source, safe='')
+        return {SOURCE_HEADER: value} if 0 < len(value) <= MAX_SOURCE_BYTES else {}
+
+    def is_riddle(self, container: str) -> bool:
+        """Whether the remote ``container`` is for some local one's segments, and has to be asked for whose."""
+        return (not self.kept_names and self._silent.fullmatch(container) is not None
+                and container.removesuffix(OTHERS) not in self._told)
+
+    def tell(self, header: str) -> None:
+        """What a remote container says of itself. A lie is remembered for the container that it fits."""
+        source = unquote(header)
+        if source:
+            self.container(source)
 
     def source(self, container: str) -> str | None:
         """The local container whose segments lie in the remote ``container``; None where its name does not tell."""
@@ -63,7 +91,7 @@ class Places:
         for source in (*(self._source + end for end in USUAL), self._source):
             if self.container(source) == container:
                 return source
-        return None
+        return self._told.get(container)
 
     def source_of(self, place: Place) -> Place | None:
         """The local container and name of a segment at ``place``; None where its name there does not tell."""

@@ -1,10 +1,12 @@
 """GET and HEAD of clients at another Swift: what is sent, and the answer as if the object were here."""
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from s3_sync.base_sync import ProviderResponse
+from s3_sync.errors import ProviderError
 from s3_sync.large_objects.model import Layout
 from s3_sync.providers.client_view import answered_span, condition_status, discard, forwarded_range, local_headers
 from s3_sync.providers.http import Response
@@ -13,8 +15,9 @@ from s3_sync.providers.swift import shunting
 from s3_sync.providers.swift.client import ERROR_BODY_BYTES, Call, SwiftClient
 from s3_sync.providers.swift.large_dlo import manifest_header
 from s3_sync.providers.swift.metadata import StoredMeta, stored_meta
-from s3_sync.providers.swift.places import Places
+from s3_sync.providers.swift.places import Place, Places
 from s3_sync.providers.swift.segments import Stored
+from s3_sync.providers.swift.sources import Sources
 from s3_sync.types import ObjectMeta, ShuntRequest
 from s3_sync.wire.swift_headers import DLO_ETAG_KEY, SLO_ETAG_KEY
 
@@ -26,9 +29,11 @@ _KEPT = ('x-parts-count', 'x-manifest-etag')
 class Reads:
     """Of one remote container. ``layout_of``: see ``BaseSync``."""
 
-    def __init__(self, client: SwiftClient, places: Places, layout_of: Callable[[ObjectMeta], Layout | None]) -> None:
+    def __init__(self, client: SwiftClient, places: Places, sources: Sources,
+                 layout_of: Callable[[ObjectMeta], Layout | None]) -> None:
         self._client = client
         self._places = places
+        self._sources = sources
         self._layout_of = layout_of
 
     def answer(self, request: ShuntRequest) -> ProviderResponse:
@@ -101,10 +106,15 @@ class Reads:
             headers.update({k: told[k] for k in _KEPT if k in told})
         if meta.large_object == 'dlo':
             base = Stored(told).dlo
-            source = base if base is None or meta.data_time is None else self._places.source_of_prefix(base, meta.name)
+            source = base if base is None or meta.data_time is None else self._dlo_source(base, meta.name)
             if source is not None:
                 headers['x-object-manifest'] = manifest_header(source)
         return headers
+
+    def _dlo_source(self, base: Place, key: str) -> Place | None:
+        with contextlib.suppress(ProviderError):  # one header less is no reason to fail
+            self._sources.learn(base.container)
+        return self._places.source_of_prefix(base, key)
 
 
 def _was_plain(meta: StoredMeta) -> bool:

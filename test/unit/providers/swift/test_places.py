@@ -86,3 +86,40 @@ def test_owners_differ_by_name_and_bucket() -> None:
     owners = {places().owner('a'), places().owner('b'), places('bucket2').owner('a')}
     assert len(owners) == 3
     assert all(len(owner) == 16 and owner != '*' for owner in owners)
+
+
+@pytest.mark.parametrize('source', ['films', 'other_segments', 'ü/%41', 'a' * 256])
+@pytest.mark.parametrize('end', ['', '_versions'])
+def test_a_container_whose_name_does_not_tell_says_whose_it_is_when_it_is_made(source: str, end: str) -> None:
+    writer, reader = places(), places()
+    container = writer.container(source) + end
+    said = writer.creation_headers(container)
+    assert all(value.isascii() and len(value) <= 256 for value in said.values())
+    if source != 'films':
+        assert reader.is_riddle(container)
+        assert reader.source(container.removesuffix('_versions')) is None
+    reader.tell(said['x-container-meta-1space-source'])
+    assert not reader.is_riddle(container)
+    assert reader.source(container.removesuffix('_versions')) == source
+
+
+def test_a_name_too_long_for_a_header_is_not_said() -> None:
+    mapping = places()
+    assert mapping.creation_headers(mapping.container('ü' * 100)) == {}
+
+
+@pytest.mark.parametrize('lie', ['', 'films', 'films_segments', '%ff', 'something else'])
+def test_a_container_that_lies_is_believed_nothing(lie: str) -> None:
+    mapping = places()
+    mapping.tell(lie)
+    assert mapping.source(hashed('other')) is None
+    assert mapping.is_riddle(hashed('other'))
+
+
+@pytest.mark.parametrize('container', [
+    'bucket', 'bucket_segments', 'bucket+segments', 'bucket_segments_joined', 'other', 'x' + hashed('other'),
+    hashed('other') + '0'])
+def test_containers_whose_name_tells_are_not_asked(container: str) -> None:
+    assert not places().is_riddle(container)
+    assert places().creation_headers(container) == {}
+    assert not places('prefix-', '/*').is_riddle(hashed('other'))
