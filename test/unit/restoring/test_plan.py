@@ -182,7 +182,7 @@ def test_an_slo_of_whole_objects_comes_back_under_their_names() -> None:
     assert [(w.container, w.name, w.md5, w.own) for w in made.segments] == [
         ('segs', 'b', md5(parts[0]), False), ('segs', 'a', md5(parts[1]), False)]
     assert covered(made) == [(0, 300), (300, 200)]
-    assert made.whole_proof is None, 'segments that are here are not read'
+    assert not made.sequential, 'segments that are here are not read'
 
 
 def test_segments_are_as_old_as_the_data_whatever_was_posted_since() -> None:
@@ -271,7 +271,8 @@ def test_what_is_too_large_for_one_put_gets_segments_by_the_common_scheme() -> N
     assert [(w.container, w.name, w.first, w.length) for w in made.segments] == [
         ('c_segments', f'o/1600000000.25000/1001/300/{n:08}', n * 300, length)
         for n, length in enumerate([300, 300, 300, 101])]
-    assert made.whole_proof == Proof(1001, md5(some_bytes(1001)))
+    assert made.sequential
+    assert made.proof == Proof(1001, md5(some_bytes(1001)))
 
 
 def test_own_segments_expire_with_their_object() -> None:
