@@ -10,14 +10,18 @@ import warnings
 with warnings.catch_warnings():
     # Swift is built on eventlet, so are its daemons' neighbours; eventlet's advice to new projects is not for them.
     warnings.filterwarnings('ignore', message='\nEventlet is deprecated')
-    from eventlet import GreenPool, Timeout, sleep, spawn, spawn_n
+    from eventlet import GreenPool, Timeout, sleep, spawn, spawn_n, tpool
 from eventlet.event import Event
 from eventlet.greenthread import GreenThread
 from eventlet.queue import Empty, LightQueue, Queue
 from eventlet.semaphore import Semaphore
 
 __all__ = ['Empty', 'Event', 'GreenPool', 'GreenThread', 'LightQueue', 'Queue', 'Semaphore', 'Timeout',
-           'monkey_patch', 'sleep', 'spawn', 'spawn_n']
+           'in_thread', 'monkey_patch', 'sleep', 'spawn', 'spawn_n']
+
+in_thread = tpool.execute
+"""``in_thread(call)``: what ``call`` returns, from a real thread, while other green threads go on. For processes whose
+green threads all run in one thread."""
 
 
 def monkey_patch() -> None:

@@ -11,10 +11,8 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
-from eventlet import tpool
-
 from s3_sync.clock import Clock
-from s3_sync.concurrency import GreenThread, spawn
+from s3_sync.concurrency import GreenThread, in_thread, spawn
 from s3_sync.config import Mapping, Migration, Settings, Watcher
 from s3_sync.metrics import Metrics
 from s3_sync.shunting.authorization import Env
@@ -53,9 +51,11 @@ class Setup:
 class ShuntState:
     """``ConfigError`` when the file cannot be used: the proxy does not start with it."""
 
-    def __init__(self, options: Options, *, metrics: Metrics, logger: logging.Logger,
-                 clock: Clock | None = None) -> None:
+    def __init__(self, options: Options, *, metrics: Metrics, logger: logging.Logger, clock: Clock | None = None,
+                 aside: Callable[[Callable[[], Settings | None]], Settings | None] = in_thread) -> None:
+        """``aside`` reads the file without keeping the requests waiting."""
         self.options = options
+        self._aside = aside
         self.clock = clock or GreenClock()
         self.metrics = metrics
         self.logger = logger
@@ -90,7 +90,7 @@ class ShuntState:
         while True:
             self.clock.sleep(RELOAD_SECONDS)
             try:
-                settings = tpool.execute(self._watcher.check)
+                settings = self._aside(self._watcher.check)
             except Exception:  # the thread must live as long as the proxy
                 self.logger.exception('the configuration could not be looked at')
                 continue

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eventlet import tpool
 
 from s3_sync.clock import SystemClock
 from s3_sync.concurrency import sleep
@@ -49,12 +48,11 @@ def make() -> Iterator[Callable[..., ShuntState]]:
 
     def new(path: Path, **options: Any) -> ShuntState:
         made.append(ShuntState(Options(conf_file=str(path), **options), metrics=NoMetrics(), logger=LOGGER,
-                               clock=Hurried()))
+                               clock=Hurried(), aside=lambda check: check()))
         return made[-1]
     yield new
     for state in made:
         state.close()
-    tpool.killall()
 
 
 def until(condition: Callable[[], bool]) -> None:
