@@ -8,7 +8,7 @@ background.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from s3_sync.clock import Clock
 from s3_sync.config.migration import MigratorSettings
 from s3_sync.errors import ProviderError
 from s3_sync.large_objects.model import Layout
-from s3_sync.restoring.background import BackgroundRestores, Stop
+from s3_sync.restoring.background import BackgroundRestores, Job, Stop
 from s3_sync.restoring.flight import RestoreLocks
 from s3_sync.restoring.plan import Limits, Origin, RestorePlan, Unrestorable, plan_restore
 from s3_sync.restoring.sources import RangeSource, Source, StreamSource
@@ -130,13 +130,19 @@ class Restorer:
         def done(outcome: Outcome) -> None:
             self._note(task, outcome)
             download.restored()
-        return self._work.background.submit(lambda stop: self._run(task, StreamSource(download.chunks)), done)
+        return self._in_background(task, lambda stop: self._run(task, StreamSource(download.chunks)), done)
 
     def _teed(self, task: Task, outcome: Outcome) -> None:
         self._note(task, outcome)
         if outcome.kind == 'failed' and outcome.reason in LATER:
-            self._work.background.submit(lambda stop: self._again(task, stop),
-                                         lambda outcome: self._note(task, outcome))
+            self._in_background(task, lambda stop: self._again(task, stop), lambda outcome: self._note(task, outcome))
+
+    def _in_background(self, task: Task, job: Job, done: Callable[[Outcome], None]) -> bool:
+        """False: there is no place for it. The next reader of the object asks again."""
+        taken = self._work.background.submit(job, done)
+        if not taken:
+            self._note(task, Outcome('failed', 'dropped'))
+        return taken
 
     def _again(self, task: Task, stop: Stop) -> Outcome:
         """With a remote read of its own, which takes a reader's place."""

@@ -12,6 +12,7 @@ from swift.common.utils import Timestamp
 from s3_sync.concurrency import Event, sleep, spawn
 from s3_sync.errors import ConnectionFailed, TemporaryError
 from s3_sync.metric_defs import RESTORES
+from s3_sync.restoring.background import BackgroundRestores
 from s3_sync.shunting.decisions import Decisions
 from s3_sync.shunting.local import LocalSwift
 from s3_sync.shunting.markers import Markers
@@ -86,8 +87,8 @@ def world(make: Callable[..., Restoring]) -> Restoring:
 
 
 def settle() -> None:
-    for _ in range(200):
-        sleep(0)
+    for turn in range(200):
+        sleep(0 if turn % 20 else 0.001)  # timers are due by the real clock
 
 
 # -- what is restored ---------------------------------------------------------------------------
@@ -367,3 +368,18 @@ def test_a_multipart_upload_is_proven_by_its_parts(world: Restoring) -> None:
     assert world.get('parts').read() == LARGE
     settle()
     assert {'part-number': '1'} in [dict(request.query) for request in world.remote.asked]
+
+
+def test_a_restore_that_finds_no_place_is_told_and_the_next_reader_brings_the_object_back(
+        make: Callable[..., Restoring]) -> None:
+    world = make()
+    world.work.background = BackgroundRestores(clock=world.clock, queued=0)
+    assert world.get('small').read() == SMALL
+    settle()
+    assert world.outcomes() == [('failed', 'dropped')]
+    world.work.background = BackgroundRestores(clock=world.clock)
+    world.clock.advance(61)
+    settle()
+    assert world.get('small').read() == SMALL
+    settle()
+    assert world.here('small') == SMALL
