@@ -33,12 +33,17 @@ class Tests(unittest.TestCase):
 """
 
 
+def _alone() -> dict[str, str]:
+    """Our own tests may run in several processes, of which the plugin would think as its lanes."""
+    return {name: value for name, value in os.environ.items() if not name.startswith('PYTEST_XDIST')}
+
+
 def test_each_test_has_its_worst_outcome_and_why(tmp_path: Path) -> None:
     (tmp_path / 'test_some.py').write_text(TESTS)
     (tmp_path / 'pytest.ini').write_text('[pytest]\n')
     subprocess.run([sys.executable, '-m', 'pytest', '-q', '-p', 'swift_functional_plugin', '-p', 'no:cacheprovider',
                     'test_some.py'], cwd=tmp_path, stdout=subprocess.DEVNULL, check=False,
-                   env={**os.environ, 'PYTHONPATH': str(PLUGIN), 'ONESPACE_FUNCTIONAL_FOLDER': str(tmp_path)})
+                   env={**_alone(), 'PYTHONPATH': str(PLUGIN), 'ONESPACE_FUNCTIONAL_FOLDER': str(tmp_path)})
     found = {test.rpartition('::')[2]: outcome for test, outcome in
              read_outcomes(tmp_path / 'outcomes.json').items()}
     assert {test: outcome.result for test, outcome in found.items()} == {
