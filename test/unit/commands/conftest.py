@@ -64,6 +64,12 @@ def entry(name: str, **changes: Any) -> dict[str, Any]:
             'aws_secret': SECRET, 'aws_endpoint': 'http://127.0.0.1:9', **changes}
 
 
+@pytest.fixture(autouse=True)
+def _unpatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some commands ask for green threads first thing; the test process stays as it is."""
+    monkeypatch.setattr('s3_sync.concurrency.monkey_patch', lambda: None)
+
+
 @pytest.fixture
 def write_config(tmp_path: Path) -> Callable[..., Path]:
     def write(*entries: dict[str, Any], **top: Any) -> Path:

@@ -6,12 +6,6 @@ import pytest
 from test.unit.commands.conftest import Node
 
 
-@pytest.fixture(autouse=True)
-def _unpatched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command asks for green threads first thing; the test process stays as it is."""
-    monkeypatch.setattr('s3_sync.concurrency.monkey_patch', lambda: None)
-
-
 @pytest.mark.parametrize('deep', ['0', '1.5', 'all', '200%'])
 def test_a_depth_that_means_nothing_is_a_usage_error(node: Node, deep: str) -> None:
     node.run('audit', '--deep', deep, code=2)
