@@ -79,14 +79,6 @@ def expected_warnings() -> ExpectedWarnings:
 
 
 @pytest.fixture(autouse=True)
-def _no_green_process() -> Iterator[None]:
-    """A process that a test has patched hangs later, where threads of others wait for each other."""
-    yield
-    patcher = sys.modules.get('eventlet.patcher')
-    assert patcher is None or not patcher.is_monkey_patched('thread'), 'this test patched the whole process'
-
-
-@pytest.fixture(autouse=True)
 def _no_unannounced_warnings(expected_warnings: ExpectedWarnings) -> Iterator[None]:
     collector = _Collector()
     loggers = [logging.getLogger(name) for name in OUR_LOGGERS]
