@@ -22,6 +22,7 @@ A filter at another place refuses to start, and so does a proxy whose
 """
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -54,7 +55,7 @@ READS = ('GET', 'HEAD')
 Handler = Callable[[Call], Iterable[bytes]]
 
 
-class _Filter:
+class _Filter(ABC):
     """What both filters share: requests outside of merged accounts pass at the price of one look into a set.
 
     Reads of objects are the exception, for links lead into merged containers from anywhere.
@@ -88,8 +89,9 @@ class _Filter:
             return self.app(env, start_response)
         return handler(Call(env, start_response, place, merged, self._local))
 
+    @abstractmethod
     def _made(self, setup: Setup) -> Mapping[tuple[str, str], Handler]:
-        raise NotImplementedError
+        """The handlers of a configuration, by what the path names and the method."""
 
 
 def _kind(place: Place) -> str:

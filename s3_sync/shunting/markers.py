@@ -1,8 +1,6 @@
 """Tombstone markers as the proxy reads and writes them (semantics 7): what stays of an object deleted here."""
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from swift.common.utils import Timestamp
@@ -12,8 +10,6 @@ from s3_sync.shunting.authorization import Env
 from s3_sync.shunting.local import LocalSwift
 from s3_sync.timestamps import parse_timestamp
 from s3_sync.wire import tombstones
-
-PAGE = 10_000
 
 
 class MarkerUnreadable(Error):
@@ -97,41 +93,8 @@ class Markers:
 
     # -- reading -------------------------------------------------------------------------
 
-    def pages(self, env: Env, account: str, container: str, *, prefix: str = '', marker: str = '',
-              end_marker: str = '', reverse: bool = False) -> Iterator[Marker]:
-        """The markers of a container in order of their objects' names; names too long for a marker are left out.
-
-        ``marker`` and ``end_marker`` bound the names as in a listing.
-        """
-        hidden = tombstones.tombstone_container(container)
-        if self._local.container_info(env, account, hidden).get('status') == 404:
-            return
-        query = {'format': 'json', 'limit': str(PAGE), 'prefix': '\0' + prefix}
-        if reverse:
-            query['reverse'] = 'true'
-        if end_marker:
-            query['end_marker'] = '\0' + end_marker
-        at = '\0' + marker if marker else ''
-        while True:
-            answer = self._local.request(env, 'GET', account, hidden, query={**query, 'marker': at} if at else query,
-                                         reserved=True)
-            body = answer.read()
-            if answer.status == 404:
-                return
-            if answer.status // 100 != 2:
-                raise MarkerUnreadable(f'markers of {account}/{container}: {answer.status_line}')
-            entries = json.loads(body) if body else []
-            for entry in entries:
-                name = tombstones.real_name(entry['name'])
-                if name is not None:
-                    yield Marker(name, Timestamp.from_isoformat(entry['last_modified']),
-                                 _policies(entry.get('content_type', '')))
-            if not entries:
-                return
-            at = entries[-1]['name']
-
     def any_hashed(self, env: Env, account: str, container: str) -> bool:
-        """Whether there are markers of names that are too long for ``pages``."""
+        """Whether there are markers of names that are too long to be listed."""
         hidden = tombstones.tombstone_container(container)
         if self._local.container_info(env, account, hidden).get('status') == 404:
             return False

@@ -15,7 +15,6 @@ from s3_sync.base_sync import BaseSync, ProviderResponse
 from s3_sync.clock import Clock
 from s3_sync.concurrency import Timeout
 from s3_sync.config import Mapping as MappingSettings
-from s3_sync.config import Remote as RemoteSettings
 from s3_sync.config import Settings
 from s3_sync.config.cluster import cluster_id
 from s3_sync.errors import (
@@ -249,7 +248,7 @@ class Remotes:
 
     def __init__(self, settings: Settings, *, clock: Clock, metrics: Metrics, logger: logging.Logger,
                  providers: Providers | None = None) -> None:
-        self.cluster_id = settings.cluster_id or cluster_id(settings)
+        self.cluster_id = cluster_id(settings)
         self._clock = clock
         self.logger = logger
         self.metrics = metrics
@@ -334,8 +333,3 @@ def _buckets(provider: BaseSync, in_time: Callable[[Callable[[], BucketPage]], B
         if page.next_marker == marker:
             raise ConnectionFailed('the list of buckets goes round in circles', reason='answer')
         marker = page.next_marker
-
-
-def describe(remote: RemoteSettings) -> str:
-    """A remote in a log line; nothing secret in it."""
-    return f'{remote.label}/{remote.bucket}'

@@ -55,7 +55,7 @@ def _containers(world: MergedWorld) -> dict[str, MergedContainer]:
     for name in ('slo', 'slo-segments', 'slo-other'):  # names are in manifests
         world.add(name, kind='swift', faults=faults['swift'], migration=True, bucket=name, restore_object=False)
     for name in ('parts', 'parts+segments'):
-        world.add(name, kind='s3', faults=faults['s3'], bucket=name.replace('+', '-'))
+        world.add(name, kind='s3', faults=faults['s3'])
     world.plain.put_container('unmerged')
     world.add('only-remote', kind='s3', faults=faults['s3'], migration=True, create=False, restore_object=False)
     world.configure()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -191,7 +192,7 @@ class MergedWorld:
     def add(self, container: str, kind: Kind, *, migration: bool = False, faults: FaultProxy | None = None,
             create: bool = True, bucket: str = '', **keys: object) -> MergedContainer:
         """Merge a container with a new bucket. ``faults``: of another container, whose breaker it then shares."""
-        bucket = bucket or f'{container}-remote'
+        bucket = bucket or f'{container}-{token_hex(4)}'.replace('+', '-')  # the endpoint serves many worlds
         remote: S3Side | SwiftSide = S3Side(self.s3, bucket) if kind == 's3' else SwiftSide(self.cluster, bucket)
         self._stack.callback(remote.close)
         faults = faults or self.fault_proxy(kind)
