@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_plus
 
 from swift.common.swob import Request, Response, str_to_wsgi, wsgi_to_str
 
@@ -99,14 +99,28 @@ class Call:
         """What the cluster answers."""
         return self.local.call(self.env)
 
+    def list_local(self, limit: int) -> LocalAnswer:
+        """What the cluster answers to this GET of a listing, with another ``limit``."""
+        asked = self.env.get('QUERY_STRING', '')
+        others = [part for part in asked.split('&') if part and unquote_plus(part.partition('=')[0]) != 'limit']
+        self.env['QUERY_STRING'] = '&'.join([*others, f'limit={limit}'])
+        try:
+            return self.forward()
+        finally:
+            self.env['QUERY_STRING'] = asked  # logs tell what the client asked
+
     def again(self, extra: Mapping[str, str] = NO_HEADERS) -> LocalAnswer:
         """What the cluster answers once something has been done about its first answer. Not with a body.
 
         ``extra`` is added to the environment.
         """
+        self.start_again(extra)
+        return self.forward()
+
+    def start_again(self, extra: Mapping[str, str] = NO_HEADERS) -> None:
+        """``env`` as it came, and ``extra``."""
         self.env = {**self.original, **extra}
         self.authorization.watch(self.env)
-        return self.forward()
 
     def send(self, answer: LocalAnswer, *, source: str = '') -> Iterable[bytes]:
         """The cluster's answer as it is, its iterator untouched."""

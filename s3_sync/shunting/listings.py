@@ -75,7 +75,7 @@ class Lister:
 
         def listed() -> Iterable[bytes]:
             sides = [self._side(call, target) for target in targets]
-            pages = _Pages(call, call.forward)
+            pages = _Pages(call, call.list_local)
             return self._answer(call, pages, merged_account(params, pages, sides, self._tombstones(
                 call, call.place.account, ACCOUNT_LEVEL)), targets)
         return self._serve(call, listed)
@@ -111,23 +111,23 @@ class Lister:
         if info['status'] // 100 != 2 or call.authorization.denial(
                 dict(call.original), info.get('read_acl')) is not None:
             # What the proxy remembers is no proof; its answer is, for its callback has been asked by then.
-            answer = first()
+            answer = first(params.limit)
             if answer.status // 100 != 2 or not call.authorization.allowed(call.original['PATH_INFO']):
                 raise Refused(answer)
             first = partial(_same, answer)
         unknown: list[str] = []
         targets = self._owned(merged.targets, unknown)
         if not targets and not unknown:
-            return call.send(first())
+            return call.send(first(params.limit))
         pages = _Pages(call, first)
         sides = [self._side(call, target) for target in targets]
         tombstones = self._tombstones(call, merged.account, merged.container)
         return self._answer(call, pages, merged_container(params, pages, sides, tombstones), targets, unknown)
 
-    def _first_page(self, call: Call, merged: Merged) -> Callable[[], LocalAnswer]:
+    def _first_page(self, call: Call, merged: Merged) -> Callable[[int], LocalAnswer]:
         """Asks the cluster for what the client asked; makes the container if that is what is missing."""
-        def first() -> LocalAnswer:
-            answer = call.forward()
+        def first(limit: int) -> LocalAnswer:
+            answer = call.list_local(limit)
             if answer.status != 404:
                 return answer
             try:
@@ -138,7 +138,8 @@ class Lister:
             if not made:
                 return answer
             answer.drain()
-            return call.again()
+            call.start_again()
+            return call.list_local(limit)
         return first
 
     def _owned(self, targets: Sequence[Target], unknown: list[str]) -> list[Target]:
@@ -184,9 +185,12 @@ class Lister:
 
 
 class _Pages:
-    """The cluster's pages of one listing. ``first`` asks for the client's own; the rest are asked in our name."""
+    """The cluster's pages of one listing. The client's own request is the ``first``; the rest are in our name.
 
-    def __init__(self, call: Call, first: Callable[[], LocalAnswer] | None = None) -> None:
+    ``first`` gets a limit, and may answer with more.
+    """
+
+    def __init__(self, call: Call, first: Callable[[int], LocalAnswer] | None = None) -> None:
         self._call = call
         self._first = first
         self.headers: list[tuple[str, str]] = []
@@ -195,7 +199,7 @@ class _Pages:
     def __call__(self, params: ListingParams) -> list[Entry]:
         first, self._first = self._first, None
         call = self._call
-        answer = first() if first is not None else call.local.request(
+        answer = first(params.limit) if first is not None else call.local.request(
             call.env, 'GET', call.place.account, call.place.container, query=params.query())
         is_json = answer.headers.get('content-type', '').startswith('application/json')
         if answer.status // 100 != 2 or (first is not None and not is_json):
@@ -210,7 +214,7 @@ class _Pages:
         return entries
 
 
-def _same(answer: LocalAnswer) -> LocalAnswer:
+def _same(answer: LocalAnswer, limit: int) -> LocalAnswer:
     return answer
 
 

@@ -47,7 +47,8 @@ class SwiftCluster:
     ``folder`` keeps everything; by default a scratch folder in memory that is
     removed at the end. A proxy has one worker and caches in its own process;
     several proxies share a memcached where the machine has one (``memcached``:
-    always or never), otherwise a token is known to the proxy that issued it.
+    always, never, or the address of one that runs already), otherwise a token
+    is known to the proxy that issued it.
 
     ``shunt``: the configuration file of the ``cloud-shunt`` filter (relative
     to ``swift_dir``), which is then in the pipeline of the proxies whose
@@ -65,7 +66,7 @@ class SwiftCluster:
     def __init__(self, folder: Path | None = None, *, nodes: int = 1, replicas: int = 1, devices_per_node: int = 1,
                  policies: Sequence[Policy] = (Policy('gold', default=True), Policy('silver')),
                  proxies: int = 1, encrypted: bool = False, keystone: KeystoneAccess | None = None,
-                 memcached: bool | None = None, constraints: Mapping[str, object] | None = None,
+                 memcached: bool | str | None = None, constraints: Mapping[str, object] | None = None,
                  proxy_filters: Sequence[tuple[str, Mapping[str, object], str]] = (),
                  proxy_options: Mapping[str, Mapping[str, object]] | None = None,
                  shunt: Path | None = None, shunt_proxies: Sequence[int] = (),
@@ -84,15 +85,18 @@ class SwiftCluster:
         self._shunt_proxies = frozenset(shunt_proxies or range(proxies))
         self._shunt_options = shunt_options or {}
         self._replicas = replicas
-        use_memcached = (proxies > 1 and bool(shutil.which('memcached'))) if memcached is None else memcached
-        self._memcached_port = self._reserve(0) if use_memcached else None
+        if memcached is None:
+            memcached = proxies > 1 and bool(shutil.which('memcached'))
+        self._memcached_port = self._reserve(0) if memcached is True else None
+        if memcached is True:
+            memcached = f'{self.nodes[0].address}:{self._memcached_port}'
         self._processes = Processes(self._folder / 'logs', clock=clock)
         self._stack.callback(self._processes.close)
         self.conf = ClusterConf(
             swift_dir=self.swift_dir, log_port=0, log_level=log_level,
             policies=tuple(policies), hash_prefix=secrets.token_hex(8), hash_suffix=secrets.token_hex(8),
             constraints=constraints or {}, keystone=keystone,
-            memcached=f'{self.nodes[0].address}:{self._memcached_port}' if use_memcached else None,
+            memcached=memcached or None,
             encryption_secret=base64.b64encode(secrets.token_bytes(32)).decode() if encrypted else None)
 
     # -- where things are -------------------------------------------------------------------

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from secrets import token_hex
@@ -30,7 +30,7 @@ from test.servers.tombstones import Tombstones
 
 Kind = Literal['s3', 'swift']
 SHUNT = 1
-"""Number of the proxy that has it."""
+"""Number of the proxy that has it; others that have it follow."""
 ACCOUNT = 'AUTH_test'
 
 
@@ -105,10 +105,10 @@ class MergedContainer:
     # -- through the shunt -------------------------------------------------------------------
 
     def ask(self, method: str, name: str, *, user: str | None = 'owner', data: bytes | None = None, query: str = '',
-            headers: Mapping[str, str] | None = None) -> requests.Response:
+            headers: Mapping[str, str] | None = None, proxy: int = SHUNT) -> requests.Response:
         """``user``: owner, tester3, stranger, or None for nobody."""
         token = {'X-Auth-Token': self.world.token(user)} if user else {}
-        return self.world.session.request(method, self.url(name) + query, data=data,
+        return self.world.session.request(method, self.url(name, proxy) + query, data=data,
                                           headers={**token, **(headers or {})}, timeout=60)
 
     def url(self, name: str = '', proxy: int = SHUNT) -> str:
@@ -177,12 +177,12 @@ class MergedContainer:
 class MergedWorld:
     """Made by ``merged_world``; containers are added before ``start`` as the configuration is read."""
 
-    def __init__(self, cluster: SwiftCluster, s3: S3Endpoint, stack: ExitStack) -> None:
-        self.cluster, self.s3, self._stack = cluster, s3, stack
+    def __init__(self, cluster: SwiftCluster, s3: S3Endpoint, stack: ExitStack, shunts: Sequence[int]) -> None:
+        self.cluster, self.s3, self._stack, self._shunts = cluster, s3, stack, shunts
         self.session = stack.enter_context(requests.Session())
         self.session.trust_env = False
         self._tokens: dict[str, str] = {}
-        self._config: dict[str, list[dict[str, object]]] = {'containers': [], 'migrations': []}
+        self._config: dict[str, Any] = {'containers': [], 'migrations': []}
         self.containers: list[MergedContainer] = []
         self.plain: Connection = cluster.client()
         stack.callback(self.plain.close)
@@ -214,10 +214,11 @@ class MergedWorld:
     def fault_proxy(self, kind: Kind) -> FaultProxy:
         return self._stack.enter_context(FaultProxy(self.s3.url if kind == 's3' else self.cluster.proxy_url(0)))
 
-    def configure(self) -> None:
-        """Have the shunt read what was added."""
-        self.cluster.write_shunt_config(self._config)
-        self.cluster.restart_proxy(SHUNT)
+    def configure(self, **keys: object) -> None:
+        """Have the shunts read what was added, and these top-level keys."""
+        self.cluster.write_shunt_config({**self._config, **keys})
+        for proxy in self._shunts:
+            self.cluster.restart_proxy(proxy)
 
     def token(self, user: str) -> str:
         if user not in self._tokens:
@@ -229,8 +230,9 @@ class MergedWorld:
         return self._tokens[user]
 
     def log(self) -> list[str]:
-        """Lines of the shunt's proxy."""
-        return (self.cluster.logs / f'proxy-server-{SHUNT}.log').read_text().splitlines()
+        """Lines of the proxies that have the shunt."""
+        return [line for proxy in self._shunts
+                for line in (self.cluster.logs / f'proxy-server-{proxy}.log').read_text().splitlines()]
 
     def calm(self) -> None:
         """No faults, and nothing remembered of what went before."""
@@ -239,11 +241,12 @@ class MergedWorld:
 
 
 @contextmanager
-def merged_world(s3: S3Endpoint, **options: Any) -> Iterator[MergedWorld]:
+def merged_world(s3: S3Endpoint, *, shunts: int = 1, **options: Any) -> Iterator[MergedWorld]:
     with ExitStack() as stack:
-        cluster = stack.enter_context(SwiftCluster(proxies=2, shunt=Path('shunt.json'), shunt_proxies=[SHUNT],
+        having = range(SHUNT, SHUNT + shunts)
+        cluster = stack.enter_context(SwiftCluster(proxies=1 + shunts, shunt=Path('shunt.json'), shunt_proxies=having,
                                                    **options))
-        yield MergedWorld(cluster, s3, stack)
+        yield MergedWorld(cluster, s3, stack, having)
 
 
 def listed(answer: requests.Response) -> Any:

@@ -26,7 +26,7 @@ def merged_account(params: ListingParams, local: LocalPages, remotes: Sequence[R
     """As ``merged_container``. ``prefix`` of a side: buckets are named so, and then as the container."""
     params = replace(params, path=None, versions=False, version_marker=None)  # accounts know nothing of these
     cursors = [Cursor(side, _Buckets(side, params.scope, params.limit), params.scope) for side in remotes]
-    return merged(params, local, cursors, tombstones)
+    return merged(params, local, cursors, tombstones, first_page=params.limit)
 
 
 class _Buckets:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from s3_sync.shunting.listing.answer import ListingAnswer, answer
 from s3_sync.shunting.listing.cursor import Cursor
@@ -11,37 +12,48 @@ from s3_sync.shunting.listing.params import ListingParams
 from s3_sync.shunting.listing.sides import RemoteSide, object_names
 from s3_sync.shunting.listing.tombstones import Tombstones
 
+WHOLE_PAGE = 1000
+"""Pages of more names are asked of each side in parts, or most of what the sides list would be for nothing."""
+
 
 def merged_container(params: ListingParams, local: LocalPages, remotes: Sequence[RemoteSide],
-                     tombstones: Tombstones | None = None) -> ListingAnswer:
+                     tombstones: Tombstones | None = None, *, whole_page: int = WHOLE_PAGE) -> ListingAnswer:
     """What the client gets instead of the cluster's own listing.
 
-    ``local`` is called at once for ``params`` itself, and for further pages when
-    they are needed; the remotes are asked meanwhile, in green threads that end
-    with this call. The client must be authorised for this listing before.
-    Raises what ``local`` raises, OutOfOrder when the cluster's own listing is
+    ``local`` is called at once for ``params`` with that limit or a lower one, and
+    for further pages when they are needed; the remotes are asked meanwhile, in
+    green threads that end with this call. The client must be authorised for this
+    listing before. Raises what ``local`` raises, OutOfOrder when the cluster's own listing is
     out of order, and RemoteUnavailable for a remote whose mapping says ``fail``.
     """
-    cursors = [Cursor(side, object_names(side, params), params.scope) for side in remotes]
-    return merged(params, local, cursors, tombstones)
+    share = replace(params, limit=_share(params.limit, 1 + len(remotes), whole_page))
+    cursors = [Cursor(side, object_names(side, share), params.scope) for side in remotes]
+    # Objects that leave for an archive would have it asked again with each local page.
+    first = params if any(side.archives for side in remotes) else share
+    return merged(params, local, cursors, tombstones, first_page=first.limit)
 
 
-def merged(params: ListingParams, local: LocalPages, cursors: Sequence[Cursor],
-           tombstones: Tombstones | None) -> ListingAnswer:
-    """The same for sides that are made already; they are closed."""
+def _share(limit: int, sides: int, whole_page: int) -> int:
+    """What one side of several is asked for at once: a little more than its part if all have as many names."""
+    return min(limit, max(whole_page, 11 * limit // (10 * sides)))
+
+
+def merged(params: ListingParams, local: LocalPages, cursors: Sequence[Cursor], tombstones: Tombstones | None, *,
+           first_page: int) -> ListingAnswer:
+    """The same for sides that are made already; they are closed. ``first_page``: limit of the cluster's first."""
     if not params.limit or params.scope.empty:
         return answer(local(params))
     try:
         for cursor in cursors:
             if not cursor.side.archives:
                 cursor.start()
-        page = local(params)
+        here = LocalSide(local, replace(params, limit=first_page))
         for cursor in cursors:
             if cursor.side.archives:
                 cursor.start()
         for cursor in cursors:
             cursor.open()
-        entries = Merge(LocalSide(local, params, page), cursors, Judge(tombstones, params.scope), params).entries()
+        entries = Merge(here, cursors, Judge(tombstones, params.scope), params).entries()
     finally:
         for cursor in cursors:
             cursor.close()

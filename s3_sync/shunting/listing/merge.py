@@ -23,9 +23,11 @@ LOCAL = 'swift'
 class LocalSide:
     """Pages of the cluster's own listing; the next one is asked for only by ``more``."""
 
-    def __init__(self, pages: LocalPages, params: ListingParams, first: list[Entry]) -> None:
+    def __init__(self, pages: LocalPages, params: ListingParams) -> None:
+        """``params``: of the first page, which is asked for now."""
         self._pages = pages
         self._params = params
+        self._asked = params.limit
         self._versions = params.versions
         self._before = params.scope.before
         self._ended = False
@@ -36,12 +38,18 @@ class LocalSide:
         self._page: list[Entry] = []
         self._keys: list[str] = []
         self._at = 0
-        self._set(first)
+        self._set(pages(params))
+
+    @property
+    def cut(self) -> bool:
+        """Whether this page is as long as we asked, and so not where the cluster itself would end one."""
+        return len(self._page) >= self._asked
 
     def more(self, limit: int) -> bool:
         """Whether another page has more entries. A short page is no sign of the end, only an empty one is."""
         if self._ended or not self._page:
             return False
+        self._asked = limit
         page = self._pages(self._params.after(self._page[-1], limit))
         if self._versions:  # Swift repeats a subdir that is the marker of a listing of versions
             page = [entry for entry in page if 'subdir' not in entry or entry['subdir'] != self.last]
@@ -109,8 +117,12 @@ class Merge:
             key = self._first()
             if not key or (local.key and local.key != key):
                 found += local.take_before(key, room)
-                if not key or len(found) == self._limit:
+                if len(found) == self._limit:
                     break
+            if not key:
+                if not local.cut or not self._more():
+                    break
+                continue
             having = [cursor for cursor in self._remotes if cursor.key == key]
             if key == local.key:
                 self._both(key, having)
@@ -143,8 +155,7 @@ class Merge:
         shown = [cursor for cursor in having if self._judge.shows(cursor)]
         if not shown:
             return True
-        if not self._local.key and self._local.more(self._limit - len(self._entries)):
-            self._ask_archives_again()
+        if not self._local.key and self._more():
             return False
         entry: dict[str, Any] = shown[0].names.entry(key, shown[0].payload)
         if self._versions and 'name' in entry:
@@ -153,9 +164,12 @@ class Merge:
         self._entries.append(entry)
         return True
 
-    def _ask_archives_again(self) -> None:
-        """What was archived before the local page that has just come is in it no more, and was not there earlier."""
+    def _more(self) -> bool:
+        """Whether the cluster has another page. Archives are asked again: what left in between was on none before."""
+        if not self._local.more(self._limit - len(self._entries)):
+            return False
         for cursor in self._remotes:
             if cursor.side.archives:
                 cursor.restart(self._local.last)
                 self._judge.rewind()
+        return True

@@ -102,31 +102,32 @@ def loses_names(params: ListingParams, rows: Sequence[Row]) -> bool:
 
 
 @MANY
-@given(listings(), StoreManners, StoreManners, st.integers(1, 9))
+@given(listings(), StoreManners, StoreManners, st.integers(1, 9), st.integers(1, 9), st.booleans())
 def test_stores_of_any_manners_merge_into_what_a_plain_container_lists(
-        listing: tuple[list[Any], ListingParams], one: Manners, two: Manners, local_page: int) -> None:
+        listing: tuple[list[Any], ListingParams], one: Manners, two: Manners, local_page: int, whole_page: int,
+        archives: bool) -> None:
     names, params = listing
     rows = split(names)
     assume(not loses_names(params, rows['all']))
     local = ShortPages(PlainContainer(rows['local']), local_page)
     sides = [RemoteSide('one', FakeRemote(Store(rows['one'], one))),
-             RemoteSide('two', FakeRemote(Store(rows['two'], two)), archives=True)]
-    answer = merged_container(params, local, sides)
+             RemoteSide('two', FakeRemote(Store(rows['two'], two)), archives=archives)]
+    answer = merged_container(params, local, sides, whole_page=whole_page)
     assert_like(without_locations(answer.body), plain(params, rows['all']), local)
 
 
 @MANY
-@given(listings(), st.integers(1, 9), st.integers(1, 9), st.integers(3, 10_000))
+@given(listings(), st.integers(1, 9), st.integers(1, 9), st.integers(3, 10_000), st.integers(1, 9), st.booleans())
 def test_another_swift_merges_into_what_a_plain_container_lists(
         listing: tuple[list[Any], ListingParams], local_page: int, remote_page: int,
-        highest_limit: int) -> None:
+        highest_limit: int, whole_page: int, archives: bool) -> None:
     names, params = listing
     rows = split(names)
     assume(not loses_names(params, rows['all']))
     local = ShortPages(PlainContainer(rows['local']), local_page)
     sides = [RemoteSide('one', FakeRemote(OtherSwift(rows['one'], remote_page, highest_limit=highest_limit))),
-             RemoteSide('two', FakeRemote(OtherSwift(rows['two'])), archives=True)]
-    answer = merged_container(params, local, sides)
+             RemoteSide('two', FakeRemote(OtherSwift(rows['two'])), archives=archives)]
+    answer = merged_container(params, local, sides, whole_page=whole_page)
     assert_like(without_locations(answer.body), plain(params, rows['all']), local)
 
 
