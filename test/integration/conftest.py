@@ -13,6 +13,7 @@ from s3_sync.trial.s3_endpoint import MotoEndpoint, S3Endpoint
 from s3_sync.trial.swift_cluster import SwiftCluster
 from s3_sync.trial.swift_rings import Policy
 from test.servers.fault_proxy import FaultProxy
+from test.servers.merged import Kind, MergedContainer, MergedWorld
 
 POLICIES = (Policy('gold', default=True), Policy('silver'), Policy('pieces', kind='erasure_coding'))
 
@@ -94,7 +95,31 @@ def keystone_user(keystone: Keystone, swift_keystone: SwiftCluster, fresh_name: 
 
 
 @pytest.fixture
+def far(keystone: Keystone, swift_keystone: SwiftCluster, keystone_user: ProjectUser) -> Iterator[Connection]:
+    """A client of the user's project at the remote."""
+    token = keystone.token(keystone_user.user, keystone_user.password, keystone_user.project)
+    client = Connection(preauthurl=f'{swift_keystone.url}/v1/{keystone_user.account}', preauthtoken=token, retries=0)
+    yield client
+    client.close()
+
+
+@pytest.fixture
 def fault_proxy() -> Iterator[Callable[[str], FaultProxy]]:
     """A proxy in front of a URL; closed when the test ends."""
     with ExitStack() as stack:
         yield lambda target: stack.enter_context(FaultProxy(target))
+
+
+@pytest.fixture
+def at(world: MergedWorld, request: pytest.FixtureRequest) -> MergedContainer:
+    """The container of the module's ``world`` that the test is run for (``merged.each``), no faults in its way."""
+    world.calm()
+    return world[request.param]
+
+
+@pytest.fixture(params=['s3', 'swift'])
+def kind(world: MergedWorld, request: pytest.FixtureRequest) -> Kind:
+    """What the remote is; no faults in the way of any container."""
+    world.calm()
+    found: Kind = request.param
+    return found

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from s3_sync.trial.s3_endpoint import S3Endpoint
-from test.servers.merged import SHUNT, Kind, MergedContainer, MergedWorld, an_hour_ago, merged_world
+from test.servers.merged import SHUNT, Kind, MergedWorld, an_hour_ago, merged_world
 from test.servers.sync_daemon import eventually
 
 # Swift replaces the log handler of a pipeline that is loaded again, and forgets to close its UDP socket.
@@ -35,16 +35,6 @@ def world(s3: S3Endpoint) -> Iterator[MergedWorld]:
         yield made
 
 
-@pytest.fixture(params=KINDS)
-def kind(world: MergedWorld, request: pytest.FixtureRequest) -> str:
-    world.calm()
-    return str(request.param)
-
-
-def at(world: MergedWorld, name: str) -> MergedContainer:
-    return next(container for container in world.containers if container.name == name)
-
-
 # -- writing -----------------------------------------------------------------------------------------
 
 
@@ -56,7 +46,7 @@ def at(world: MergedWorld, name: str) -> MergedContainer:
 def test_whoever_may_only_read_changes_nothing_anywhere(
         world: MergedWorld, kind: str, acl: str, user: str | None,
         request_: tuple[str, dict[str, str], bytes | None]) -> None:
-    container = at(world, f'{kind}-{acl}')
+    container = world[f'{kind}-{acl}']
     method, headers, data = request_
     headers = {name: f'{container.name}/{"copy" if name == "Destination" else quote(NAME)}' if value == 'own' else value
                for name, value in headers.items()}
@@ -70,7 +60,7 @@ def test_whoever_may_only_read_changes_nothing_anywhere(
 
 
 def test_headers_of_a_client_stay_in_the_cluster(world: MergedWorld, kind: str) -> None:
-    container = at(world, f'{kind}-closed')
+    container = world[f'{kind}-closed']
     private = {'Cookie': 'private', 'X-Forwarded-For': '10.1.2.3', 'Referer': 'http://private/', 'X-Private': 'private',
                'X-Service-Token': 'private', 'X-Backend-Storage-Policy-Index': '1', 'User-Agent': 'private'}
     for method in ('GET', 'HEAD', 'POST', 'DELETE'):
@@ -89,7 +79,7 @@ def test_headers_of_a_client_stay_in_the_cluster(world: MergedWorld, kind: str) 
 
 
 def test_a_link_to_nothing_is_not_the_remotes_object_of_that_name(world: MergedWorld, kind: str) -> None:
-    container = at(world, f'{kind}-closed')
+    container = world[f'{kind}-closed']
     container.remote.put('dangling', b'not this one')
     container.put_here('dangling', b'', **{'X-Symlink-Target': f'{container.name}/nothing'})
     for method in ('GET', 'HEAD'):
@@ -99,7 +89,7 @@ def test_a_link_to_nothing_is_not_the_remotes_object_of_that_name(world: MergedW
 
 
 def test_what_expired_here_does_not_come_back_from_the_remote(world: MergedWorld, kind: str) -> None:
-    container = at(world, f'{kind}-closed')
+    container = world[f'{kind}-closed']
     container.remote.put('expired', b'old', **{'1space-timestamp': an_hour_ago()})
     container.put_here('expired', b'newer', **{'X-Delete-After': '1'})
     eventually(lambda: container.status('GET', 'expired') == 404, 'it expires')
@@ -111,7 +101,7 @@ def test_what_expired_here_does_not_come_back_from_the_remote(world: MergedWorld
 
 def test_a_condition_on_what_is_only_at_the_remote_is_judged_there_and_not_refused_here(
         world: MergedWorld, kind: str) -> None:
-    container = at(world, f'{kind}-closed')
+    container = world[f'{kind}-closed']
     etag = hashlib.md5(b'remote data').hexdigest()
     for value, status in ((etag, 200), (f'"{etag}"', 200), ('*', 200), ('other', 412)):
         assert container.status('GET', NAME, headers={'If-Match': value}) == status, value

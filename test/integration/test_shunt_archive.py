@@ -14,7 +14,7 @@ import requests
 
 from s3_sync.trial.s3_endpoint import S3Endpoint
 from test.servers.large_objects import cheap_bytes, names, put_dlo, put_slo, stored_manifest
-from test.servers.merged import MergedContainer, MergedWorld, S3Side, merged_world
+from test.servers.merged import MergedContainer, MergedWorld, S3Side, archive, merged_world
 from test.servers.scene import waiting
 from test.servers.sync_daemon import SyncDaemon, eventually, s3_mapping
 
@@ -49,27 +49,6 @@ def world(s3: S3Endpoint) -> Iterator[MergedWorld]:
         yield made
 
 
-@pytest.fixture(params=KINDS)
-def kind(world: MergedWorld, request: pytest.FixtureRequest) -> str:
-    world.calm()
-    return str(request.param)
-
-
-def at(world: MergedWorld, name: str) -> MergedContainer:
-    return next(container for container in world.containers if container.name == name)
-
-
-def entry_of(container: MergedContainer, **keys: object) -> dict[str, object]:
-    config = json.loads(container.world.cluster.shunt_config.read_text())
-    return {**next(entry for entry in config['containers'] if entry['container'] == container.name), **keys}
-
-
-def archive(container: MergedContainer, passes: int = 1, **keys: object) -> None:
-    with SyncDaemon(container.world.cluster, [entry_of(container, **keys)]) as daemon:
-        for _ in range(passes):
-            daemon.once()
-
-
 def shown(answer: requests.Response) -> tuple[int, dict[str, str], bytes]:
     return (answer.status_code, {name.lower(): value for name, value in answer.headers.items()
                                  if name.lower() not in NOT_COMPARED}, answer.content)
@@ -99,7 +78,7 @@ def asked(container: MergedContainer, name: str) -> list[str]:
 
 def test_archived_objects_are_listed_with_their_place_and_tell_their_own_headers(
         world: MergedWorld, kind: str) -> None:
-    container = at(world, kind)
+    container = world[kind]
     for name in (NAME, 'shown'):
         container.put_here(name, DATA, **HEADERS)
     before = {name: shown(container.ask('HEAD', name)) for name in (NAME, 'shown')}
@@ -119,7 +98,7 @@ def test_archived_objects_are_listed_with_their_place_and_tell_their_own_headers
 
 
 def test_only_what_was_chosen_by_its_metadata_is_away_and_all_of_it_is_shown(world: MergedWorld, kind: str) -> None:
-    container = at(world, f'{kind}-chosen')
+    container = world[f'{kind}-chosen']
     container.put_here('old', b'old', **{'X-Object-Meta-Archive': 'yes'})
     container.put_here('young', b'young')
     archive(container)
@@ -134,7 +113,7 @@ def test_only_what_was_chosen_by_its_metadata_is_away_and_all_of_it_is_shown(wor
 @pytest.mark.parametrize('data', [DATA, b''], ids=['some bytes', 'empty'])
 def test_the_first_get_is_remote_and_brings_it_back_and_the_second_is_local(
         world: MergedWorld, kind: str, data: bytes) -> None:
-    container = at(world, kind)
+    container = world[kind]
     name = f'read {len(data)}'
     container.put_here(name, data, **HEADERS)
     before = {method: shown(container.ask(method, name)) for method in ('GET', 'HEAD')}
@@ -155,7 +134,7 @@ def test_the_first_get_is_remote_and_brings_it_back_and_the_second_is_local(
 
 
 def test_ranges_are_served_and_bring_nothing_back(world: MergedWorld, kind: str) -> None:
-    container = at(world, kind)
+    container = world[kind]
     container.put_here('ranged', DATA, **HEADERS)
     archive(container)
     for spec, wanted in {'bytes=5-9': DATA[5:10], 'bytes=-7': DATA[-7:]}.items():
@@ -170,7 +149,7 @@ def test_ranges_are_served_and_bring_nothing_back(world: MergedWorld, kind: str)
 
 @pytest.mark.parametrize('side', ['swift', 's3'])
 def test_awkward_names_go_and_come_under_just_that_name(world: MergedWorld, side: str) -> None:
-    container = at(world, side)
+    container = world[side]
     wanted = AWKWARD_NAMES if side == 'swift' else TAME_NAMES
     for name in wanted:
         container.put_here(name, name.encode())
@@ -195,7 +174,7 @@ def manifest_names(manifest: bytes) -> list[str]:
 
 @pytest.mark.parametrize('large', ['slo', 'dlo'])
 def test_a_large_object_comes_back_with_its_segments(world: MergedWorld, kind: str, large: str) -> None:
-    container = at(world, f'{kind}-large')
+    container = world[f'{kind}-large']
     segments = f'{container.name}_segments'
     put = put_slo if large == 'slo' else put_dlo
     parts = [cheap_bytes(70_000, 1), cheap_bytes(70_000, 2), b'end']
@@ -234,10 +213,10 @@ def test_a_large_object_comes_back_with_its_segments(world: MergedWorld, kind: s
 
 def test_a_running_daemon_sends_nothing_back_and_archives_again_only_after_its_days(
         world: MergedWorld, kind: str) -> None:
-    container = at(world, kind)
+    container = world[kind]
     container.put_here('chased', DATA)
     archive(container)
-    with SyncDaemon(world.cluster, [entry_of(container, exclude_pattern='^(?!chased)')]) as daemon:
+    with SyncDaemon(world.cluster, [container.entry(exclude_pattern='^(?!chased)')]) as daemon:
         daemon.once()
         daemon.start()
         container.faults.clear()
@@ -260,7 +239,7 @@ def test_a_running_daemon_sends_nothing_back_and_archives_again_only_after_its_d
 
 def test_another_mapping_copies_what_the_first_one_brought_back(
         world: MergedWorld, kind: str, s3: S3Endpoint) -> None:
-    container = at(world, kind)
+    container = world[kind]
     second = S3Side(s3, f'second-of-{kind}')
     try:
         container.put_here('for both', DATA)
@@ -270,7 +249,7 @@ def test_another_mapping_copies_what_the_first_one_brought_back(
         container.faults.clear()
         copy = {**s3_mapping(s3, kind, second.bucket), 'name': 'copy', 'custom_prefix': '',
                 'exclude_pattern': '^(?!for both)'}
-        with SyncDaemon(world.cluster, [entry_of(container, exclude_pattern='^(?!for both)'), copy]) as daemon:
+        with SyncDaemon(world.cluster, [container.entry(exclude_pattern='^(?!for both)'), copy]) as daemon:
             daemon.once()
         assert second.read('for both') == DATA
         assert set(asked(container, 'for both')) <= {'GET', 'HEAD'}
@@ -280,7 +259,7 @@ def test_another_mapping_copies_what_the_first_one_brought_back(
 
 
 def test_a_users_change_of_a_restored_object_is_sent(world: MergedWorld, kind: str) -> None:
-    container = at(world, kind)
+    container = world[kind]
     container.put_here('changed', DATA, **{'X-Object-Meta-Colour': 'red'})
     archive(container)
     container.ask('GET', 'changed')
@@ -296,7 +275,7 @@ def test_a_users_change_of_a_restored_object_is_sent(world: MergedWorld, kind: s
 
 
 def test_restored_segments_wait_an_hour_at_least(world: MergedWorld, kind: str) -> None:
-    container = at(world, f'{kind}-large')
+    container = world[f'{kind}-large']
     segments = f'{container.name}_segments'
     data = put_slo(world.plain, container.name, 'waits', [b'1' * 2000, b'2' * 2000])
     archive(container, passes=2)
@@ -314,7 +293,7 @@ def test_restored_segments_wait_an_hour_at_least(world: MergedWorld, kind: str) 
 
 
 def test_a_delete_of_a_restored_object_deletes_it_everywhere(world: MergedWorld, kind: str) -> None:
-    container = at(world, kind)
+    container = world[kind]
     container.put_here('deleted', DATA)
     archive(container)
     container.ask('GET', 'deleted')
@@ -327,9 +306,9 @@ def test_a_delete_of_a_restored_object_deletes_it_everywhere(world: MergedWorld,
 
 
 def test_versions_alternate_between_both_sides_and_the_newest_always_shows(world: MergedWorld, kind: str) -> None:
-    container = at(world, kind)
+    container = world[kind]
     with ExitStack() as stack:
-        daemon = stack.enter_context(SyncDaemon(world.cluster, [entry_of(container, restore_days=0)]))
+        daemon = stack.enter_context(SyncDaemon(world.cluster, [container.entry(restore_days=0)]))
         daemon.start()
         for turn in range(4):
             data = f'version {turn}'.encode()

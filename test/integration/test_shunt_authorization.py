@@ -39,7 +39,7 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope='module')
-def world(s3: S3Endpoint) -> Iterator[dict[str, MergedContainer]]:
+def world(s3: S3Endpoint) -> Iterator[MergedWorld]:
     """Merged containers, and twins of them that are not, with everything here."""
     with merged_world(s3) as made:
         kinds: tuple[Kind, ...] = ('s3', 'swift')
@@ -52,14 +52,7 @@ def world(s3: S3Endpoint) -> Iterator[dict[str, MergedContainer]]:
             made.add(f'{kind}-unmade', kind=kind, faults=faults, migration=True, create=False)
         made.plain.put_container('copies', {'X-Container-Write': 'test:tester3'})
         made.configure()
-        yield {container.name: container for container in made.containers}
-
-
-@pytest.fixture
-def at(world: dict[str, MergedContainer], request: pytest.FixtureRequest) -> MergedContainer:
-    """The container that the test is run for."""
-    world['s3-private'].world.calm()
-    return world[request.param]
+        yield made
 
 
 def twin(at: MergedContainer) -> MergedContainer:
@@ -136,7 +129,7 @@ def test_a_container_that_is_not_here_is_its_owners_alone(at: MergedContainer, u
 # -- temporary URLs -----------------------------------------------------------------------------
 
 @pytest.fixture
-def key(world: dict[str, MergedContainer]) -> str:
+def key(world: MergedWorld) -> str:
     world['s3-private'].world.plain.post_account({'X-Account-Meta-Temp-URL-Key': 'secret key'})
     return 'secret key'
 
@@ -183,7 +176,7 @@ def test_a_temporary_url_opens_nothing_else(at: MergedContainer, key: str, metho
 def test_a_public_link_opens_nothing_that_its_target_does_not(at: MergedContainer) -> None:
     world: MergedWorld = at.world
     name = everywhere(at)
-    public = next(each for each in world.containers if each.name == at.name.replace('private', 'public'))
+    public = world[at.name.replace('private', 'public')]
     public.put_here(f'link to {name}', b'', **{'X-Symlink-Target': f'{at.name}/{name}'})
     at.faults.clear()
     for user in (None, 'stranger', 'tester3'):

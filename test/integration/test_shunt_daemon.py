@@ -1,7 +1,6 @@
 """A proxy and a daemon with one configuration: what one cannot delete at the remote, the other does."""
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import pytest
@@ -31,7 +30,7 @@ def world(s3: S3Endpoint) -> Iterator[MergedWorld]:
 
 @pytest.mark.parametrize('kind', ['s3', 'swift'])
 def test_what_a_proxy_could_not_delete_at_the_remote_the_daemon_does(world: MergedWorld, kind: Kind) -> None:
-    down, kept = (next(c for c in world.containers if c.name == f'{kind}-{name}') for name in ('down', 'kept'))
+    down, kept = world[f'{kind}-down'], world[f'{kind}-kept']
     names = ('a', 'ü/ö', 'x' * 1024 if kind == 'swift' else 'x' * 200)
     for container in (down, kept):
         for name in (*names, 'other'):
@@ -42,9 +41,7 @@ def test_what_a_proxy_could_not_delete_at_the_remote_the_daemon_does(world: Merg
             assert container.status('DELETE', name) == 204
         container.faults.fail(DEAD, times=None)
     assert set(down.markers) == set(kept.markers) == set(names)
-    entries = json.loads(world.cluster.shunt_config.read_text())['containers']
-    mine = [entry for entry in entries if entry['container'] in (down.name, kept.name)]
-    with SyncDaemon(world.cluster, mine) as sync:
+    with SyncDaemon(world.cluster, [down.entry(), kept.entry()]) as sync:
         sync.once(expect=3)  # cannot either
         assert set(down.markers) == set(names)
         for container in (down, kept):

@@ -11,7 +11,7 @@ from swiftclient import Connection
 
 from s3_sync.trial.keystone import Keystone, ProjectUser
 from s3_sync.trial.swift_cluster import SwiftCluster
-from test.servers.sync_daemon import eventually
+from test.servers.sync_daemon import eventually, keystone_login, keystone_mapping
 
 
 @pytest.fixture(scope='module')
@@ -19,25 +19,6 @@ def near() -> Iterator[SwiftCluster]:
     """The cluster with the shunt; tempauth's users."""
     with SwiftCluster(shunt=Path('shunt.json')) as cluster:
         yield cluster
-
-
-@pytest.fixture
-def far(keystone: Keystone, swift_keystone: SwiftCluster, keystone_user: ProjectUser) -> Iterator[Connection]:
-    """A client of the user's project at the remote."""
-    token = keystone.token(keystone_user.user, keystone_user.password, keystone_user.project)
-    client = Connection(preauthurl=f'{swift_keystone.url}/v1/{keystone_user.account}', preauthtoken=token, retries=0)
-    yield client
-    client.close()
-
-
-def mapping(keystone: Keystone, container: str, bucket: str, **keys: object) -> dict[str, object]:
-    return {'account': 'AUTH_test', 'container': container, 'protocol': 'swift', 'aws_bucket': bucket,
-            'aws_endpoint': keystone.url, 'auth_type': 'keystone_v3', **keys}
-
-
-def password(keystone: Keystone, user: ProjectUser) -> dict[str, object]:
-    return {'aws_identity': user.user, 'aws_secret': user.password, 'project_name': user.project,
-            'project_domain_name': keystone.domain, 'user_domain_name': keystone.domain}
 
 
 def ask(near: SwiftCluster, method: str, path: str) -> requests.Response:
@@ -58,7 +39,7 @@ def test_listings_and_objects_of_a_project_are_merged(
         near: SwiftCluster, keystone: Keystone, keystone_user: ProjectUser, far: Connection,
         fresh_name: Callable[[str], str]) -> None:
     credential = keystone.add_application_credential(keystone_user, fresh_name('credential'))
-    ways = {'by-password': password(keystone, keystone_user),
+    ways = {'by-password': keystone_login(keystone, keystone_user),
             'by-credential': {'application_credential_id': credential.id,
                               'application_credential_secret': credential.secret}}
     with closing(near.client()) as client:
@@ -69,7 +50,7 @@ def test_listings_and_objects_of_a_project_are_merged(
             client.put_container(way)
             client.put_object(way, 'both', b'local')
             client.put_object(way, 'here', b'local')
-    configure(near, *(mapping(keystone, way, way, **login) for way, login in ways.items()))
+    configure(near, *(keystone_mapping(keystone, way, way, **login) for way, login in ways.items()))
     for way in ways:
         listing = ask(near, 'GET', f'{way}?format=json').json()
         assert [(entry['name'], len(entry.get('content_location', []))) for entry in listing] == [
@@ -90,12 +71,12 @@ def test_another_projects_account_is_read_by_its_acl_and_only_so(
     far.put_container('closed')
     for container in ('shared', 'closed'):
         far.put_object(container, 'there', b'remote')
-    login = {**password(keystone, guest), 'remote_account': keystone_user.account}
+    login = {**keystone_login(keystone, guest), 'remote_account': keystone_user.account}
     with closing(near.client()) as client:
         for container in ('shared', 'closed'):
             client.put_container(container)
             client.put_object(container, 'here', b'local')
-    configure(near, *(mapping(keystone, container, container, **login) for container in ('shared', 'closed')))
+    configure(near, *(keystone_mapping(keystone, container, container, **login) for container in ('shared', 'closed')))
     assert ask(near, 'GET', 'shared').text == 'here\nthere\n'
     assert ask(near, 'GET', 'shared/there').content == b'remote'
     for path in ('closed', 'closed/there'):  # ours are refused: that is no word about the object
@@ -109,7 +90,8 @@ def test_a_migration_from_a_project_brings_containers_and_objects(
         near: SwiftCluster, keystone: Keystone, keystone_user: ProjectUser, far: Connection) -> None:
     far.put_container('moving', headers={'X-Container-Meta-Colour': 'blue'})
     far.put_object('moving', 'o', b'data')
-    configure(near, migrations=(mapping(keystone, 'moving', 'moving', **password(keystone, keystone_user)),))
+    login = keystone_login(keystone, keystone_user)
+    configure(near, migrations=(keystone_mapping(keystone, 'moving', 'moving', **login),))
     assert ask(near, 'GET', 'moving').text == 'o\n'
     assert ask(near, 'HEAD', 'moving').headers['x-container-meta-colour'] == 'blue'
     assert ask(near, 'GET', 'moving/o').headers['x-1space-source'] == 'remote'
@@ -122,8 +104,8 @@ def test_credentials_that_are_refused_are_503_and_never_404(
     far.put_object('refused', 'o', b'data')
     with closing(near.client()) as client:
         client.put_container('refused')
-    login = {**password(keystone, keystone_user), 'aws_secret': 'not-the-password'}
-    configure(near, mapping(keystone, 'refused', 'refused', **login))
+    login = {**keystone_login(keystone, keystone_user), 'aws_secret': 'not-the-password'}
+    configure(near, keystone_mapping(keystone, 'refused', 'refused', **login))
     for method, path in (('GET', 'refused/o'), ('HEAD', 'refused/o'), ('GET', 'refused')):
         answer = ask(near, method, path)
         assert answer.status_code == 503, (method, path)

@@ -37,12 +37,6 @@ def world(s3: S3Endpoint) -> Iterator[MergedWorld]:
         yield made
 
 
-@pytest.fixture
-def at(world: MergedWorld, request: pytest.FixtureRequest) -> MergedContainer:
-    world.calm()
-    return next(container for container in world.containers if container.name == request.param)
-
-
 def listed(container: MergedContainer, query: str = '') -> list[str]:
     answer = container.ask('GET', '', query=query)
     assert answer.status_code in (200, 204)

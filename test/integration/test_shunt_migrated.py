@@ -10,7 +10,7 @@ import requests
 from swiftclient import Connection
 
 from s3_sync.trial.s3_endpoint import S3Endpoint
-from test.servers.merged import SHUNT, Kind, MergedContainer, MergedWorld, merged_world
+from test.servers.merged import SHUNT, Kind, MergedWorld, merged_world
 from test.servers.sync_daemon import eventually
 
 # Swift replaces the log handler of a pipeline that is loaded again, and forgets to close its UDP socket.
@@ -40,11 +40,6 @@ def world(s3: S3Endpoint) -> Iterator[MergedWorld]:
         yield made
 
 
-def at(world: MergedWorld, name: str) -> MergedContainer:
-    world.calm()
-    return next(container for container in world.containers if container.name == name)
-
-
 @pytest.fixture
 def foreign(world: MergedWorld) -> Iterator[Connection]:
     """A reseller admin's client of an account whose name is not ASCII, at the plain proxy."""
@@ -55,7 +50,7 @@ def foreign(world: MergedWorld) -> Iterator[Connection]:
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_only_names_with_the_prefix_are_the_migrations(world: MergedWorld, kind: str) -> None:
-    container = at(world, f'{kind}-prefixed')
+    container = world[f'{kind}-prefixed']
     container.put_here('a', b'mine')
     assert container.ask('GET', '').text.split('\n')[:-1] == ['a', *INSIDE]
     listing = container.ask('GET', '', query='?format=json').json()
@@ -78,7 +73,7 @@ def test_another_account_of_the_remotes_is_migrated_by_its_reseller_admin(
         world: MergedWorld, foreign: Connection) -> None:
     foreign.put_container('سفر', {'X-Container-Meta-Farbe': 'grün'})
     foreign.put_object('سفر', 'ملف ü', 'بيانات'.encode())
-    container = at(world, 'from-foreign')
+    container = world['from-foreign']
     eventually(lambda: container.ask('GET', '').text == 'ملف ü\n', 'the new container is looked for again')
     answer = container.ask('GET', 'ملف ü')
     assert (answer.status_code, answer.content.decode()) == (200, 'بيانات')
@@ -89,7 +84,7 @@ def test_another_account_of_the_remotes_is_migrated_by_its_reseller_admin(
 
 
 def test_an_account_in_any_script_is_migrated_into(world: MergedWorld, foreign: Connection) -> None:
-    container = at(world, 'here')
+    container = world['here']
     container.remote.put('ü', b'data')
     token = foreign.get_auth()[1]
 

@@ -13,7 +13,7 @@ import pytest
 from s3_sync.trial.processes import ServerError
 from s3_sync.trial.s3_endpoint import S3Endpoint
 from test.servers.fault_proxy import Answer
-from test.servers.merged import SHUNT, Kind, MergedContainer, MergedWorld, merged_world
+from test.servers.merged import SHUNT, Kind, MergedWorld, merged_world
 from test.servers.sync_daemon import eventually
 
 # Swift replaces the log handler of a pipeline that is loaded again, and forgets to close its UDP socket.
@@ -83,16 +83,6 @@ def world(s3: S3Endpoint, statsd: Statsd) -> Iterator[MergedWorld]:
         yield made
 
 
-@pytest.fixture(params=KINDS)
-def kind(world: MergedWorld, request: pytest.FixtureRequest) -> str:
-    world.calm()
-    return str(request.param)
-
-
-def at(world: MergedWorld, name: str) -> MergedContainer:
-    return next(container for container in world.containers if container.name == name)
-
-
 def test_the_cluster_tells_that_it_has_a_shunt_and_nothing_of_its_remotes(world: MergedWorld) -> None:
     told, plain = (world.session.get(f'{world.cluster.proxy_url(proxy)}/info', timeout=30) for proxy in (SHUNT, 0))
     assert 'cloud_shunt' in told.json()
@@ -103,7 +93,7 @@ def test_the_cluster_tells_that_it_has_a_shunt_and_nothing_of_its_remotes(world:
 
 def test_every_decision_is_counted_by_verb_outcome_and_mapping(
         world: MergedWorld, kind: str, statsd: Statsd) -> None:
-    container, spared = at(world, f'{kind}-counted'), at(world, f'{kind}-spared')
+    container, spared = world[f'{kind}-counted'], world[f'{kind}-spared']
     statsd.clear()
     for name in ('o', 'p'):
         container.remote.put(name, b'data')
@@ -136,7 +126,7 @@ def test_every_decision_is_counted_by_verb_outcome_and_mapping(
 
 
 def test_one_line_of_the_log_for_every_decision(world: MergedWorld, kind: str) -> None:
-    container = at(world, f'{kind}-counted')
+    container = world[f'{kind}-counted']
     container.remote.put('logged', b'data')
     container.ask('HEAD', 'logged')
     decision = f'remote HEAD AUTH_test/{container.name}/logged '
@@ -149,7 +139,7 @@ def test_one_line_of_the_log_for_every_decision(world: MergedWorld, kind: str) -
 
 
 def test_the_source_of_every_object_is_told(world: MergedWorld, kind: str) -> None:
-    container = at(world, f'{kind}-counted')
+    container = world[f'{kind}-counted']
     container.put_here('mine', b'x')
     container.remote.put('yours', b'y')
     for method in ('HEAD', 'GET'):
@@ -168,7 +158,7 @@ def test_the_source_of_every_object_is_told(world: MergedWorld, kind: str) -> No
 @pytest.mark.parametrize('broken', ['{"containers": [', '{"containers": [{"account": "AUTH_test"}]}', '', None],
                          ids=['cut off', 'wrong', 'empty', 'gone'])
 def test_a_configuration_that_breaks_changes_nothing_until_it_is_mended(world: MergedWorld, broken: str | None) -> None:
-    container = at(world, 'reloaded')
+    container = world['reloaded']
     container.remote.put('o', b'data')
     assert container.body('o') == b'data'
     path = world.cluster.shunt_config

@@ -1,7 +1,6 @@
 """Several proxies with one configuration and one memcached; proxies that die; proxies that are told to stand aside."""
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -17,8 +16,8 @@ from s3_sync.shunting.call import bypass_signature
 from s3_sync.trial.s3_endpoint import S3Endpoint
 from test.servers.fault_proxy import HoldAnswer
 from test.servers.memcached import MemcachedServer, memcached
-from test.servers.merged import ACCOUNT, SHUNT, MergedContainer, MergedWorld, an_hour_ago, merged_world
-from test.servers.sync_daemon import SyncDaemon, eventually
+from test.servers.merged import ACCOUNT, SHUNT, MergedContainer, MergedWorld, an_hour_ago, archive, merged_world
+from test.servers.sync_daemon import eventually
 
 # Swift replaces the log handler of a pipeline that is loaded again, and forgets to close its UDP socket.
 pytestmark = [pytest.mark.filterwarnings('ignore:unclosed <socket.socket .*type=2:ResourceWarning'),
@@ -37,9 +36,6 @@ class Site:
     cache: MemcachedServer
     held: Path
     """Names the path whose DELETEs wait in front of the cluster's own part, once they are past the shunt."""
-
-    def __getitem__(self, name: str) -> MergedContainer:
-        return next(container for container in self.world.containers if container.name == name)
 
 
 @pytest.fixture(scope='module')
@@ -69,7 +65,7 @@ def _calm(site: Site) -> Iterator[None]:
 
 @pytest.mark.parametrize('data', [SMALL, LARGE], ids=['small', 'large'])
 def test_two_proxies_restore_an_object_once(site: Site, data: bytes) -> None:
-    at = site['restoring']
+    at = site.world['restoring']
     names = [f'{len(data)}-{number}' for number in range(6)]
     token = site.world.token('owner')
     for name in names:
@@ -107,7 +103,7 @@ def _locks(cache: MemcachedServer) -> set[bytes]:
 
 
 def test_what_one_proxy_writes_and_deletes_the_other_shows_at_once(site: Site) -> None:
-    at = site['seen']
+    at = site.world['seen']
     for name in ('a', 'b'):
         at.remote.put(name, b'data', **{'1space-timestamp': an_hour_ago()})
     assert at.status('GET', 'a', proxy=OTHER) == 200
@@ -123,7 +119,7 @@ def test_what_one_proxy_writes_and_deletes_the_other_shows_at_once(site: Site) -
 @pytest.mark.parametrize('container', ['kept', 'propagated'])
 def test_a_proxy_that_dies_between_marker_and_deletion_leaves_an_object_that_can_be_deleted_again(
         site: Site, container: str) -> None:
-    at = site[container]
+    at = site.world[container]
     at.put_here('o', b'data')
     at.remote.put('o', b'data', **{'1space-timestamp': an_hour_ago()})
     path = f'/v1/{ACCOUNT}/{at.name}/o'
@@ -145,10 +141,7 @@ def test_a_proxy_that_dies_between_marker_and_deletion_leaves_an_object_that_can
     assert at.status('GET', 'o', proxy=OTHER) == 404
     assert at.ask('GET', '', proxy=OTHER).text == ''
     assert (at.remote.read('o'), set(at.markers)) == (b'data', {'o'})
-    mapping = [entry for entry in json.loads(at.world.cluster.shunt_config.read_text())['containers']
-               if entry['container'] == at.name]
-    with SyncDaemon(at.world.cluster, mapping) as daemon:
-        daemon.once()
+    archive(at)
     if container == 'kept':
         assert (at.remote.read('o'), set(at.markers)) == (b'data', {'o'})
     else:
@@ -157,7 +150,7 @@ def test_a_proxy_that_dies_between_marker_and_deletion_leaves_an_object_that_can
 
 
 def test_a_proxy_that_dies_while_it_restores_leaves_the_object_to_the_next_reader(site: Site) -> None:
-    at = site['restoring']
+    at = site.world['restoring']
     at.remote.put('dies', LARGE)
     held = at.faults.fail(HoldAnswer(5), method='GET', path='/dies')
     with ThreadPoolExecutor(1) as clients:
@@ -176,7 +169,7 @@ def test_a_proxy_that_dies_while_it_restores_leaves_the_object_to_the_next_reade
 
 @pytest.mark.parametrize('name', ['o', 'ü ☃/+%41'])
 def test_a_signed_request_passes_by(site: Site, name: str) -> None:
-    at = site['plain']
+    at = site.world['plain']
     at.remote.put(name, b'data')
     assert at.status('GET', name) == 200
     path = f'/v1/{ACCOUNT}/{at.name}/{name}'

@@ -1,7 +1,6 @@
 """Writes of users while what they change is on its way back into the cluster: what they were promised holds."""
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Iterator
@@ -10,8 +9,8 @@ import pytest
 
 from s3_sync.trial.s3_endpoint import S3Endpoint
 from test.servers.fault_proxy import HoldAnswer
-from test.servers.merged import MergedContainer, merged_world
-from test.servers.sync_daemon import SyncDaemon, eventually
+from test.servers.merged import MergedContainer, archive, merged_world
+from test.servers.sync_daemon import eventually
 
 # Swift replaces the log handler of a pipeline that is loaded again, and forgets to close its UDP socket.
 pytestmark = [pytest.mark.filterwarnings('ignore:unclosed <socket.socket .*type=2:ResourceWarning'),
@@ -27,12 +26,6 @@ def at(s3: S3Endpoint) -> Iterator[MergedContainer]:
         made = world.add('restoring', kind='s3', restore_object=True, retain_local=False, coalesce_size='1MiB')
         world.configure()
         yield made
-
-
-def archive(at: MergedContainer) -> None:
-    config = json.loads(at.world.cluster.shunt_config.read_text())
-    with SyncDaemon(at.world.cluster, config['containers']) as daemon:
-        daemon.once()
 
 
 def test_metadata_that_is_posted_while_the_object_comes_back_stays(at: MergedContainer) -> None:

@@ -20,8 +20,8 @@ from swiftclient import Connection
 from s3_sync.trial.s3_endpoint import S3Endpoint, s3_client
 from s3_sync.trial.swift_cluster import SwiftCluster
 from test.servers.fault_proxy import Answer, Fault, FaultProxy, ResetResponse, Stall, Truncate
-from test.servers.merged import SHUNT, MergedContainer, MergedWorld, merged_world
-from test.servers.sync_daemon import SyncDaemon, eventually, swift_mapping
+from test.servers.merged import SHUNT, MergedContainer, MergedWorld, archive, each, merged_world
+from test.servers.sync_daemon import eventually, swift_mapping
 
 # Swift replaces the log handler of a pipeline that is loaded again, and forgets to close its UDP socket.
 pytestmark = [pytest.mark.filterwarnings('ignore:unclosed <socket.socket .*type=2:ResourceWarning'),
@@ -36,7 +36,7 @@ KINDS = ('s3', 'swift')
 
 
 @pytest.fixture(scope='module')
-def world(s3: S3Endpoint) -> Iterator[dict[str, MergedContainer]]:
+def world(s3: S3Endpoint) -> Iterator[MergedWorld]:
     with merged_world(s3) as made:
         for kind in KINDS:
             made.add(f'{kind}-plain', kind=kind, remote_timeout=2)  # type: ignore[arg-type]
@@ -44,26 +44,7 @@ def world(s3: S3Endpoint) -> Iterator[dict[str, MergedContainer]]:
             made.add(f'{kind}-archive', kind=kind, retain_local=False, propagate_expiration=True)  # type: ignore[arg-type]
             made.add(f'{kind}-large', kind=kind, coalesce_size=100_000, remote_concurrency=2)  # type: ignore[arg-type]
         made.configure()
-        yield {container.name: container for container in made.containers}
-
-
-@pytest.fixture
-def at(world: dict[str, MergedContainer], request: pytest.FixtureRequest) -> MergedContainer:
-    """The container that the test is run for."""
-    world['s3-plain'].world.calm()
-    return world[request.param]
-
-
-def each(*names: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize('at', names, indirect=True)
-
-
-def archive(world: MergedWorld, *containers: MergedContainer) -> None:
-    """Have the daemon send what is in these containers away."""
-    config = json.loads(world.cluster.shunt_config.read_text())
-    wanted = [entry for entry in config['containers'] if entry['container'] in {each.name for each in containers}]
-    with SyncDaemon(world.cluster, wanted) as daemon:
-        daemon.once()
+        yield made
 
 
 def compared(answer: requests.Response) -> tuple[int, dict[str, str], bytes]:
@@ -107,7 +88,7 @@ PARTS = [DATA[:100_000], DATA[100_000:200_000], DATA[200_000:]]
 
 
 @pytest.fixture(scope='module')
-def archived(world: dict[str, MergedContainer]) -> dict[str, dict[str, Any]]:
+def archived(world: MergedWorld) -> dict[str, dict[str, Any]]:
     """What each question was answered while the object was here; now it is away."""
     containers = [world[f'{kind}-archive'] for kind in KINDS]
     before: dict[str, dict[str, Any]] = {}
@@ -123,7 +104,7 @@ def archived(world: dict[str, MergedContainer]) -> dict[str, dict[str, Any]]:
         put_large(container)
         before[container.name] |= {f'{name} {key}': compared(ask(container, key, name, LARGE_QUESTIONS))
                                    for name in ('slo', 'dlo') for key in LARGE_QUESTIONS}
-    archive(world['s3-archive'].world, *containers)
+    archive(*containers)
     for container in containers:
         assert not container.is_here(NAME)
         assert not container.is_here('empty')

@@ -17,8 +17,8 @@ import requests
 
 from s3_sync.trial.s3_endpoint import S3Endpoint, s3_client
 from test.servers.fault_proxy import Stall, Truncate
-from test.servers.merged import SHUNT, MergedContainer, merged_world
-from test.servers.sync_daemon import SyncDaemon, eventually
+from test.servers.merged import SHUNT, MergedContainer, MergedWorld, archive, each, merged_world
+from test.servers.sync_daemon import eventually
 
 # Swift replaces the log handler of a pipeline that is loaded again, and forgets to close its UDP socket.
 pytestmark = [pytest.mark.filterwarnings('ignore:unclosed <socket.socket .*type=2:ResourceWarning'),
@@ -40,7 +40,7 @@ OBJECTS = {
 
 
 @pytest.fixture(scope='module')
-def world(s3: S3Endpoint) -> Iterator[dict[str, MergedContainer]]:
+def world(s3: S3Endpoint) -> Iterator[MergedWorld]:
     with merged_world(s3, shunt_options={'max_restore_size': '20MiB', 'restore_concurrency': 8}) as made:
         for kind in BOTH:
             made.add(kind, kind=kind, restore_object=True, retain_local=False, coalesce_size='1MiB',
@@ -48,22 +48,11 @@ def world(s3: S3Endpoint) -> Iterator[dict[str, MergedContainer]]:
             made.add(f'{kind}-migration', kind=kind, migration=True, create=False, coalesce_size='1MiB')
         made.add('full', kind='s3', restore_object=True, coalesce_size='1MiB')
         made.configure()
-        yield {container.name: container for container in made.containers}
-
-
-@pytest.fixture
-def at(world: dict[str, MergedContainer], request: pytest.FixtureRequest) -> MergedContainer:
-    """The container that the test is run for."""
-    world['s3'].world.calm()
-    return world[request.param]
-
-
-def each(*names: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize('at', names, indirect=True)
+        yield made
 
 
 @pytest.fixture(scope='module')
-def before(world: dict[str, MergedContainer]) -> dict[tuple[str, str], dict[str, str]]:
+def before(world: MergedWorld) -> dict[tuple[str, str], dict[str, str]]:
     """What the headers of objects were while they were here; now they are away."""
     found = {}
     for kind in BOTH:
@@ -77,7 +66,7 @@ def before(world: dict[str, MergedContainer]) -> dict[tuple[str, str], dict[str,
         large = [f'{large} {kind}{end}' for large in ('slo', 'dlo') for end in ('_segments', '-other')]
         for name in (*OBJECTS, *large):
             found[kind, name] = facts(at.ask('HEAD', name))
-    archive(world['s3'], world['swift'])
+    archive(world['s3'], world['swift'], segments_grace=0)
     for kind, name in found:
         assert not world[kind].is_here(name)
     return found
@@ -98,15 +87,6 @@ def put_large(at: MergedContainer, segments: str) -> None:
         else:
             plain.put_object(at.name, f'dlo {segments}', b'', headers={
                 **headers, 'X-Object-Manifest': f'{segments}/dlo/'})
-
-
-def archive(*containers: MergedContainer) -> None:
-    """A pass of the daemon."""
-    world = containers[0].world
-    config = json.loads(world.cluster.shunt_config.read_text())
-    wanted = [entry for entry in config['containers'] if entry['container'] in {each.name for each in containers}]
-    with SyncDaemon(world.cluster, wanted, segments_grace=0) as daemon:
-        daemon.once()
 
 
 def facts(answer: requests.Response) -> dict[str, str]:
@@ -360,7 +340,7 @@ def test_what_was_restored_is_not_sent_back_nor_archived_again_at_once(at: Merge
     for name in ('small', 'large'):
         eventually(lambda name=name: at.is_here(name), 'it is restored')  # type: ignore[misc]
     at.faults.clear()
-    archive(at)
+    archive(at, segments_grace=0)
     for name in ('small', 'large'):
         assert [request for request in at.asked(name) if request.method != 'HEAD'] == []
         assert source(at, name) == 'restored', 'it is archived before restore_days'

@@ -41,16 +41,6 @@ def world(s3: S3Endpoint) -> Iterator[MergedWorld]:
         yield made
 
 
-@pytest.fixture(params=KINDS)
-def kind(world: MergedWorld, request: pytest.FixtureRequest) -> str:
-    world.calm()
-    return str(request.param)
-
-
-def at(world: MergedWorld, name: str) -> MergedContainer:
-    return next(container for container in world.containers if container.name == name)
-
-
 def ended(container: MergedContainer, name: str, outcome: str) -> str:
     """The log's line of a restore that ended like this."""
     def found() -> str:
@@ -71,7 +61,7 @@ def inside(container: MergedContainer, name: str) -> dict[str, str]:
 
 @pytest.mark.parametrize('way', ['all', 'streamed'])
 def test_a_restored_object_has_the_time_of_its_source_with_our_mark(world: MergedWorld, kind: str, way: str) -> None:
-    container = at(world, f'{kind}-{way}')
+    container = world[f'{kind}-{way}']
     then = an_hour_ago()
     container.remote.put('dated', DATA, **{'1space-timestamp': then, 'colour': 'blue'})
     first = container.ask('GET', 'dated')
@@ -89,7 +79,7 @@ def test_a_restored_object_has_the_time_of_its_source_with_our_mark(world: Merge
 @pytest.mark.parametrize('way', ['all', 'streamed'])
 def test_a_copy_dated_in_the_future_can_still_be_written_over_and_deleted(
         world: MergedWorld, kind: str, way: str) -> None:
-    container = at(world, f'{kind}-{way}')
+    container = world[f'{kind}-{way}']
     for name in ('written', 'deleted'):
         container.remote.put(name, DATA, **{'1space-timestamp': Timestamp(time.time() + 3600).internal})
         assert container.body(name) == DATA
@@ -118,7 +108,7 @@ def held(container: MergedContainer, name: str, meanwhile: Any) -> requests.Resp
 
 @pytest.mark.parametrize('way', ['all', 'streamed'])
 def test_the_same_version_that_comes_meanwhile_does(world: MergedWorld, kind: str, way: str) -> None:
-    container = at(world, f'{kind}-{way}')
+    container = world[f'{kind}-{way}']
     then = Timestamp(an_hour_ago())
     container.remote.put('twice', DATA, **{'1space-timestamp': then.internal})
     first = held(container, 'twice', lambda: container.world.insider.put(container.name, 'twice', DATA, then))
@@ -131,7 +121,7 @@ def test_the_same_version_that_comes_meanwhile_does(world: MergedWorld, kind: st
 
 
 def test_a_delete_through_the_shunt_that_comes_meanwhile_stays(world: MergedWorld, kind: str) -> None:
-    container = at(world, f'{kind}-streamed')
+    container = world[f'{kind}-streamed']
     container.remote.put('called off', DATA, **{'1space-timestamp': an_hour_ago()})
     answer = held(container, 'called off', lambda: container.status('DELETE', 'called off'))
     assert answer.content == DATA
@@ -144,7 +134,7 @@ def test_a_delete_through_the_shunt_that_comes_meanwhile_stays(world: MergedWorl
 
 
 def test_bytes_that_are_not_the_versions_are_not_kept(world: MergedWorld, kind: str) -> None:
-    container = at(world, f'{kind}-streamed')
+    container = world[f'{kind}-streamed']
     wrong = hashlib.md5(b'something else').hexdigest()
     container.remote.put('wrong', DATA, **{'1space-timestamp': an_hour_ago(), '1space-etag': wrong})
     assert container.status('GET', 'wrong') == 200
@@ -155,7 +145,7 @@ def test_bytes_that_are_not_the_versions_are_not_kept(world: MergedWorld, kind: 
 
 
 def test_a_body_that_ends_early_leaves_nothing(world: MergedWorld, kind: str) -> None:
-    container = at(world, f'{kind}-streamed')
+    container = world[f'{kind}-streamed']
     container.remote.put('torn', LARGE, **{'1space-timestamp': an_hour_ago()})
     container.faults.fail(Truncate(100_000), method='GET', path='/torn', times=None)
     with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
@@ -167,7 +157,7 @@ def test_a_body_that_ends_early_leaves_nothing(world: MergedWorld, kind: str) ->
 
 
 def test_a_mapping_that_restores_nothing_restores_nothing(world: MergedWorld, kind: str) -> None:
-    container = at(world, f'{kind}-never')
+    container = world[f'{kind}-never']
     container.remote.put('kept-away', DATA)
     assert container.body('kept-away') == DATA
     assert not any('restore' in line and 'kept-away' in line for line in world.log())
@@ -178,7 +168,7 @@ def test_a_mapping_that_restores_nothing_restores_nothing(world: MergedWorld, ki
 
 
 def test_a_migration_brings_back_container_and_object_with_the_migrators_tag(world: MergedWorld, kind: str) -> None:
-    container = at(world, f'{kind}-moving')
+    container = world[f'{kind}-moving']
     container.remote.put('moved ü', DATA, colour='blue')
     first = container.ask('GET', 'moved ü')
     assert (first.status_code, first.content) == (200, DATA)

@@ -11,8 +11,7 @@ import requests
 
 from s3_sync.trial.s3_endpoint import S3Endpoint
 from test.servers.fault_proxy import Answer, Truncate
-from test.servers.merged import MergedContainer, merged_world
-from test.servers.sync_daemon import SyncDaemon
+from test.servers.merged import MergedContainer, MergedWorld, archive, each, merged_world
 
 # Swift replaces the log handler of a pipeline that is loaded again, and forgets to close its UDP socket.
 pytestmark = [pytest.mark.filterwarnings('ignore:unclosed <socket.socket .*type=2:ResourceWarning'),
@@ -26,7 +25,7 @@ RANGES = ('bytes=0-9', 'bytes=299990-300010', 'bytes=-5', 'bytes=100-', 'bytes=0
 
 
 @pytest.fixture(scope='module')
-def world(s3: S3Endpoint) -> Iterator[dict[str, MergedContainer]]:
+def world(s3: S3Endpoint) -> Iterator[MergedWorld]:
     """Segments are archived, and would be restored by a GET; manifests are in a container of no mapping."""
     with merged_world(s3) as made:
         for kind in ('s3', 'swift'):
@@ -35,12 +34,10 @@ def world(s3: S3Endpoint) -> Iterator[dict[str, MergedContainer]]:
         made.configure()
         for at in made.containers:
             _fill(at)
-        config = json.loads(made.cluster.shunt_config.read_text())
-        with SyncDaemon(made.cluster, config['containers'], segments_grace=0) as daemon:
-            daemon.once()
+        archive(*made.containers, segments_grace=0)
         for at in made.containers:
             assert [entry['name'] for entry in made.plain.get_container(at.name)[1]] == [], 'segments are still here'
-        yield {container.name: container for container in made.containers}
+        yield made
 
 
 def manifests(at: MergedContainer) -> MergedContainer:
@@ -64,14 +61,7 @@ def _manifest(at: MergedContainer, name: str, entries: list[dict[str, str]]) -> 
                               query_string='multipart-manifest=put')
 
 
-@pytest.fixture
-def at(world: dict[str, MergedContainer], request: pytest.FixtureRequest) -> MergedContainer:
-    """The container of segments that the test is run for."""
-    world['s3-parts'].world.calm()
-    return world[request.param]
-
-
-both = pytest.mark.parametrize('at', ['s3-parts', 'swift-parts'], indirect=True)
+both = each('s3-parts', 'swift-parts')
 DATA = {'slo': WHOLE, 'dlo': WHOLE, 'nested': WHOLE + PARTS[2], 'ranged': PARTS[0][10:20] + PARTS[1]}
 
 

@@ -17,7 +17,7 @@ from swiftclient import Connection
 
 from s3_sync.trial.s3_endpoint import S3Endpoint, s3_client
 from test.servers.fault_proxy import Answer, FaultProxy
-from test.servers.merged import MergedContainer, MergedWorld, S3Side, SwiftSide, an_hour_ago, merged_world
+from test.servers.merged import MergedContainer, MergedWorld, S3Side, SwiftSide, an_hour_ago, each, merged_world
 from test.servers.sync_daemon import eventually
 
 # Swift replaces the log handler of a pipeline that is loaded again, and forgets to close its UDP socket.
@@ -32,12 +32,14 @@ DEAD = Answer(500, {}, b'')
 
 
 @pytest.fixture(scope='module')
-def world(s3: S3Endpoint) -> Iterator[dict[str, MergedContainer]]:
+def world(s3: S3Endpoint) -> Iterator[MergedWorld]:
     with merged_world(s3) as made:
-        yield _containers(made)
+        _add_containers(made)
+        made.configure()
+        yield made
 
 
-def _containers(world: MergedWorld) -> dict[str, MergedContainer]:
+def _add_containers(world: MergedWorld) -> None:
     faults = {'s3': world.fault_proxy('s3'), 'swift': world.fault_proxy('swift')}
     for kind in ('s3', 'swift'):
         shared = {'kind': kind, 'faults': faults[kind]}
@@ -58,19 +60,6 @@ def _containers(world: MergedWorld) -> dict[str, MergedContainer]:
         world.add(name, kind='s3', faults=faults['s3'])
     world.plain.put_container('unmerged')
     world.add('only-remote', kind='s3', faults=faults['s3'], migration=True, create=False, restore_object=False)
-    world.configure()
-    return {container.name: container for container in world.containers}
-
-
-@pytest.fixture
-def at(world: dict[str, MergedContainer], request: pytest.FixtureRequest) -> MergedContainer:
-    """The container that the test is run for."""
-    world['local'].world.calm()
-    return world[request.param]
-
-
-def each(*names: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize('at', names, indirect=True)
 
 
 # -- DELETE -----------------------------------------------------------------------------------
@@ -488,7 +477,7 @@ def test_deletes_in_versioned_containers(at: MergedContainer) -> None:
     assert at.status('GET', 'only there') == 404
 
 
-def test_quotas_that_are_full_do_not_keep_anybody_from_deleting(world: dict[str, MergedContainer]) -> None:
+def test_quotas_that_are_full_do_not_keep_anybody_from_deleting(world: MergedWorld) -> None:
     at = world['s3-kept']
     at.remote.put('too much', b'data')
     admin = at.world.cluster.client(user='admin:admin', key='admin', os_options={

@@ -1,33 +1,13 @@
 """Remotes behind Keystone: passwords, application credentials, another project's account."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import pytest
 from swiftclient import Connection
 
 from s3_sync.trial.keystone import Keystone, ProjectUser
 from s3_sync.trial.swift_cluster import SwiftCluster
-from test.servers.sync_daemon import SyncDaemon
-
-
-@pytest.fixture
-def far(keystone: Keystone, swift_keystone: SwiftCluster, keystone_user: ProjectUser) -> Iterator[Connection]:
-    """A client of the user's project at the remote."""
-    token = keystone.token(keystone_user.user, keystone_user.password, keystone_user.project)
-    client = Connection(preauthurl=f'{swift_keystone.url}/v1/{keystone_user.account}', preauthtoken=token, retries=0)
-    yield client
-    client.close()
-
-
-def keystone_mapping(keystone: Keystone, container: str, bucket: str, **keys: object) -> dict[str, object]:
-    return {'account': 'AUTH_test', 'container': container, 'protocol': 'swift', 'aws_bucket': bucket,
-            'aws_endpoint': keystone.url, 'auth_type': 'keystone_v3', **keys}
-
-
-def password(keystone: Keystone, user: ProjectUser) -> dict[str, object]:
-    return {'aws_identity': user.user, 'aws_secret': user.password, 'project_name': user.project,
-            'project_domain_name': keystone.domain, 'user_domain_name': keystone.domain}
+from test.servers.sync_daemon import SyncDaemon, keystone_login, keystone_mapping
 
 
 def names(client: Connection, container: str) -> set[str]:
@@ -43,7 +23,7 @@ def test_passwords_and_application_credentials(swift: SwiftCluster, keystone: Ke
     swift_client.put_object(container, 'gone', b'data')
     credential = keystone.add_application_credential(keystone_user, fresh_name('credential'))
     mappings = [
-        keystone_mapping(keystone, container, 'by-password', **password(keystone, keystone_user)),
+        keystone_mapping(keystone, container, 'by-password', **keystone_login(keystone, keystone_user)),
         keystone_mapping(keystone, container, 'by-credential', application_credential_id=credential.id,
                          application_credential_secret=credential.secret),
         keystone_mapping(keystone, container, 'by-name', application_credential_name=credential.name,
@@ -70,7 +50,7 @@ def test_another_project_s_account_by_its_acl(swift: SwiftCluster, keystone: Key
     far.put_container('shared', headers={'X-Container-Read': allowed, 'X-Container-Write': allowed})
     far.put_container('closed')
     swift_client.put_object(container, 'o', b'data')
-    login = {**password(keystone, guest), 'remote_account': keystone_user.account}
+    login = {**keystone_login(keystone, guest), 'remote_account': keystone_user.account}
     with SyncDaemon(swift, [keystone_mapping(keystone, container, 'shared', **login),
                             keystone_mapping(keystone, container, 'closed', **login)], processes=1) as sync:
         said = sync.once(expect=3)
@@ -84,7 +64,7 @@ def test_a_wrong_password_loses_nothing(swift: SwiftCluster, keystone: Keystone,
                                         far: Connection, swift_client: Connection, container: str) -> None:
     far.put_container('target')
     swift_client.put_object(container, 'o', b'data')
-    login = password(keystone, keystone_user)
+    login = keystone_login(keystone, keystone_user)
     with SyncDaemon(swift, [keystone_mapping(keystone, container, 'target',
                                              **{**login, 'aws_secret': 'not-the-password'})], processes=1) as sync:
         said = sync.once(expect=3)

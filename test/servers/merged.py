@@ -13,6 +13,7 @@ from secrets import token_hex
 from typing import Any, Literal
 from urllib.parse import quote
 
+import pytest
 import requests
 from botocore.exceptions import ClientError
 from swift.common.utils import Timestamp
@@ -25,7 +26,7 @@ from s3_sync.trial.swift_cluster import SwiftCluster
 from s3_sync.wire.tombstones import tombstone_container, tombstone_name
 from test.servers.fault_proxy import FaultProxy, Request
 from test.servers.insider import Insider, inside
-from test.servers.sync_daemon import s3_mapping, swift_mapping
+from test.servers.sync_daemon import SyncDaemon, s3_mapping, swift_mapping
 from test.servers.tombstones import Tombstones
 
 Kind = Literal['s3', 'swift']
@@ -159,6 +160,11 @@ class MergedContainer:
     def drop_marker(self, name: str, at: float) -> None:
         self.world.marks.store.drop(ACCOUNT, tombstone_container(self.name), tombstone_name(name), Timestamp(at))
 
+    def entry(self, **keys: object) -> dict[str, object]:
+        """Its mapping in the configuration, these keys changed."""
+        config = json.loads(self.world.cluster.shunt_config.read_text())
+        return {**next(entry for entry in config['containers'] if entry['container'] == self.name), **keys}
+
     @property
     def generation(self) -> str:
         settings = load(str(self.world.cluster.shunt_config))
@@ -188,6 +194,9 @@ class MergedWorld:
         stack.callback(self.plain.close)
         self.insider: Insider = stack.enter_context(inside(cluster))
         self.marks = Tombstones(ACCOUNT, self.insider.proxy)
+
+    def __getitem__(self, container: str) -> MergedContainer:
+        return next(each for each in self.containers if each.name == container)
 
     def add(self, container: str, kind: Kind, *, migration: bool = False, faults: FaultProxy | None = None,
             create: bool = True, bucket: str = '', **keys: object) -> MergedContainer:
@@ -247,6 +256,18 @@ def merged_world(s3: S3Endpoint, *, shunts: int = 1, **options: Any) -> Iterator
         cluster = stack.enter_context(SwiftCluster(proxies=1 + shunts, shunt=Path('shunt.json'), shunt_proxies=having,
                                                    **options))
         yield MergedWorld(cluster, s3, stack, having)
+
+
+def each(*containers: str) -> pytest.MarkDecorator:
+    """Run a test for each of these containers of its ``world``; fixture ``at`` is the container."""
+    return pytest.mark.parametrize('at', containers, indirect=True)
+
+
+def archive(*containers: MergedContainer, passes: int = 1, **keys: object) -> None:
+    """Passes of a daemon over these containers, ``keys`` of their mappings changed."""
+    with SyncDaemon(containers[0].world.cluster, [container.entry(**keys) for container in containers]) as daemon:
+        for _ in range(passes):
+            daemon.once()
 
 
 def listed(answer: requests.Response) -> Any:

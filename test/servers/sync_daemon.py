@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from s3_sync.ledger import Ledger
+from s3_sync.trial.keystone import Keystone, ProjectUser
 from s3_sync.trial.s3_endpoint import MotoEndpoint, S3Endpoint
 from s3_sync.trial.swift_cluster import SwiftCluster
 
@@ -31,6 +32,18 @@ def swift_mapping(cluster: SwiftCluster, container: str, bucket: str, **keys: ob
     """An entry of ``containers`` whose remote is a Swift with v1 authentication (test2's account)."""
     return {'account': 'AUTH_test', 'container': container, 'protocol': 'swift', 'aws_bucket': bucket,
             'aws_endpoint': cluster.auth_url, 'aws_identity': 'test2:tester2', 'aws_secret': 'testing2', **keys}
+
+
+def keystone_mapping(keystone: Keystone, container: str, bucket: str, **keys: object) -> dict[str, object]:
+    """An entry of ``containers`` whose remote is a Swift behind Keystone, without credentials."""
+    return {'account': 'AUTH_test', 'container': container, 'protocol': 'swift', 'aws_bucket': bucket,
+            'aws_endpoint': keystone.url, 'auth_type': 'keystone_v3', **keys}
+
+
+def keystone_login(keystone: Keystone, user: ProjectUser) -> dict[str, object]:
+    """Keys of a mapping: this user's password."""
+    return {'aws_identity': user.user, 'aws_secret': user.password, 'project_name': user.project,
+            'project_domain_name': keystone.domain, 'user_domain_name': keystone.domain}
 
 
 class SyncDaemon:

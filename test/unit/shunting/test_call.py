@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 from swift.common.swob import str_to_wsgi
 
-from s3_sync.shunting.call import Place, bypass_signature, is_bypassed, parse_path, wsgi_headers
+from s3_sync.shunting.authorization import Env
+from s3_sync.shunting.call import Call, Place, StartResponse, bypass_signature, is_bypassed, parse_path, wsgi_headers
+from s3_sync.shunting.local import LocalSwift
 
 
 @pytest.mark.parametrize(('path', 'place'), [
@@ -52,3 +54,23 @@ def test_metadata_of_a_remote_never_becomes_a_header_of_its_own() -> None:
             'x-object-meta-c: d': 'v', 'x-object-meta-é': 'tab\tü \x00'}
     assert wsgi_headers(told) == {'x-object-meta-a': 'foo Set-Cookie: a=b', 'content-type': 'a b',
                                   str_to_wsgi('x-object-meta-é'): str_to_wsgi('tab\tü  ')}
+
+
+@pytest.mark.parametrize(('asked', 'query'), [
+    (None, 'limit=7'), ('', 'limit=7'), ('limit=10000', 'limit=7'),
+    ('limit=1&prefix=%C3%BC&limit=2', 'prefix=%C3%BC&limit=7'),
+    ('l%69mit=3&versions', 'versions&limit=7'),
+    ('xlimit=3&delimiter=%26limit%3D', 'xlimit=3&delimiter=%26limit%3D&limit=7')])
+def test_a_listing_with_another_limit_is_otherwise_what_the_client_asked(asked: str | None, query: str) -> None:
+    seen: list[str] = []
+
+    def app(env: Env, start_response: StartResponse) -> list[bytes]:
+        seen.append(env['QUERY_STRING'])
+        start_response('200 OK', [])
+        return []
+
+    env = {'REQUEST_METHOD': 'GET', 'PATH_INFO': '/v1/a/c', **({} if asked is None else {'QUERY_STRING': asked})}
+    call = Call(env, lambda *_: None, Place('a', 'c'), None, LocalSwift(app))
+    call.list_local(7).close()
+    assert seen == [query]
+    assert call.env.get('QUERY_STRING') == (asked or '')
