@@ -4,14 +4,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -253,20 +251,10 @@ def test_a_client_that_goes_frees_its_place_at_once(at: MergedContainer) -> None
     at.remote.put('huge', bytes(30_000_000))
     at.status('HEAD', 'huge')
     for _ in range(6):
-        with closing(open_raw(at, 'huge')) as client:
+        with closing(at.open_raw('huge')) as client:
             assert b'200 OK' in client.recv(1000)
         eventually(lambda: at.status('GET', 'huge', headers={'Range': 'bytes=0-9'}) == 206, 'a place is free',
                    seconds=5)
-
-
-def open_raw(at: MergedContainer, name: str) -> socket.socket:
-    """A client that reads as little as it likes."""
-    url = urlsplit(at.url(name))
-    client = socket.create_connection((url.hostname, url.port), timeout=30)
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.sendall(f'GET {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\nX-Auth-Token: {at.world.token("owner")}\r\n\r\n'
-                   .encode())
-    return client
 
 
 @each('s3-large')
@@ -275,7 +263,7 @@ def test_large_objects_are_read_by_so_many_at_once(at: MergedContainer) -> None:
     assert at.status('GET', 'crowd', headers={'Range': 'bytes=0-9'}) == 206
     with ExitStack() as stack:
         for _ in range(2):
-            client = stack.enter_context(closing(open_raw(at, 'crowd')))
+            client = stack.enter_context(closing(at.open_raw('crowd')))
             assert b'200 OK' in client.recv(1000)
         before = len(at.asked('crowd'))
         answers = [at.ask('GET', 'crowd') for _ in range(5)]

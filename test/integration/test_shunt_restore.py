@@ -3,14 +3,13 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -255,7 +254,7 @@ def test_what_is_too_large_to_restore_is_only_read(at: MergedContainer) -> None:
 @each('s3', 'swift')
 @pytest.mark.usefixtures('before')
 def test_a_client_that_goes_leaves_nothing_half_way(at: MergedContainer) -> None:
-    with closing(_open(at, 'left')) as client:
+    with closing(at.open_raw('left')) as client:
         assert b'200 OK' in client.recv(1000)
     eventually(lambda: outcomes(at, 'left'), 'the restore ends', seconds=10)
     assert outcomes(at, 'left') == ['failed/client-gone']
@@ -264,20 +263,10 @@ def test_a_client_that_goes_leaves_nothing_half_way(at: MergedContainer) -> None
     restored(at, 'left')
 
 
-def _open(at: MergedContainer, name: str) -> socket.socket:
-    """A client that reads as little as it likes."""
-    url = urlsplit(at.url(name))
-    client = socket.create_connection((url.hostname, url.port), timeout=30)
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.sendall(f'GET {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\nX-Auth-Token: {at.world.token("owner")}\r\n\r\n'
-                   .encode())
-    return client
-
-
 @each('s3')
 @pytest.mark.usefixtures('before')
 def test_a_slow_clients_object_is_restored_in_the_background(at: MergedContainer) -> None:
-    with closing(_open(at, 'slow')) as client:
+    with closing(at.open_raw('slow')) as client:
         assert b'200 OK' in client.recv(1000)
         restored(at, 'slow')
         assert outcomes(at, 'slow') == ['failed/slow-client', 'restored/']

@@ -5,13 +5,14 @@ The remote is SeaweedFS, or the same cluster's plain proxy under another account
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 import requests
@@ -128,6 +129,15 @@ class MergedContainer:
         """What the merged namespace shows, or the status where it is none."""
         answer = self.ask('GET', name)
         return answer.content if answer.status_code == 200 else answer.status_code
+
+    def open_raw(self, name: str) -> socket.socket:
+        """A GET by a client that reads as little as it likes."""
+        url = urlsplit(self.url(name))
+        client = socket.create_connection((url.hostname, url.port), timeout=30)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        token = self.world.token('owner')
+        client.sendall(f'GET {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\nX-Auth-Token: {token}\r\n\r\n'.encode())
+        return client
 
     # -- past it -----------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -14,20 +13,11 @@ from s3_sync.clock import FakeClock
 from s3_sync.errors import AccountUnreadable, SourceEncrypted, SourceUnavailable
 from s3_sync.local.account import Found, Listed, LocalAccount
 from s3_sync.local.listing_app import replica_rule
+from test.fakes.memory_markers import Answer
 
 TIME = 1_600_000_000.12345
 MD5 = 'd41d8cd98f00b204e9800998ecf8427e'
 MANIFEST = b'[{"name": "/s/1"}]'
-
-
-@dataclass
-class Answer:
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b''
-
-    def read(self) -> bytes:
-        return self.body
 
 
 class Proxy:

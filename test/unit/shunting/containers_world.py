@@ -27,7 +27,7 @@ from s3_sync.shunting.remotes import Remotes
 from s3_sync.shunting.targets import Merged, Table
 from s3_sync.types import BucketEntry, BucketPage, ListingPage, ObjectMeta, ShuntRequest
 from s3_sync.wire.tombstones import Policies
-from test.unit.shunting.reads_world import HastyClock
+from test.unit.shunting.reads_world import Authorizer, HastyClock
 
 LOGGER = logging.getLogger('test.shunt')
 ACCOUNT = 'AUTH_a'
@@ -306,15 +306,3 @@ class World:
     @property
     def setup(self) -> Any:
         return SimpleNamespace(settings=self.settings, table=self.table, remotes=self.remotes)
-
-
-class Authorizer:
-    """The owner may everything, others what the ACL names."""
-
-    def __init__(self, user: str) -> None:
-        self.user = user
-
-    def __call__(self, request: Request) -> Response | None:
-        if self.user == 'owner' or self.user in (getattr(request, 'acl', None) or '').split(','):
-            return None
-        return HTTPForbidden(request=request)
