@@ -360,7 +360,7 @@ def test_markers_of_a_cluster_that_encrypts_are_read(
         scene.client.put_object(Bucket=bucket, Key=LONG, Body=b'data')
         for name in ('a', LONG):
             marks.put('c', name, {generation(sync): 'propagate'}, at=time.time() + 1)
-        assert set(listed(sync)) == {'AUTH_test/c/a', f'AUTH_test/c/{LONG}'}
+        eventually(lambda: set(listed(sync)) == {'AUTH_test/c/a', f'AUTH_test/c/{LONG}'}, 'both are in the listing')
         sync.once()
         assert scene.remote_keys() == {scene.scheme.key('a'), scene.scheme.key('kept')}
         assert marks.names('c') == set() and listed(sync) == {}
