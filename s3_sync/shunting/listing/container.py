@@ -26,11 +26,11 @@ def merged_container(params: ListingParams, local: LocalPages, remotes: Sequence
     listing before. Raises what ``local`` raises, OutOfOrder when the cluster's own listing is
     out of order, and RemoteUnavailable for a remote whose mapping says ``fail``.
     """
-    share = replace(params, limit=_share(params.limit, 1 + len(remotes), whole_page))
-    cursors = [Cursor(side, object_names(side, share), params.scope) for side in remotes]
+    share = _share(params.limit, 1 + len(remotes), whole_page)
+    cursors = [Cursor(side, object_names(side, params, share), params.scope) for side in remotes]
     # Objects that leave for an archive would have it asked again with each local page.
-    first = params if any(side.archives for side in remotes) else share
-    return merged(params, local, cursors, tombstones, first_page=first.limit)
+    first_page = params.limit if any(side.archives for side in remotes) else share
+    return merged(params, local, cursors, tombstones, first_page=first_page)
 
 
 def _share(limit: int, sides: int, whole_page: int) -> int:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeVar
 
 from s3_sync.base_sync import BaseSync
@@ -78,11 +78,11 @@ class Names(Protocol):
         """The version there, asked for now; None when there is none (any more)."""
 
 
-def object_names(side: RemoteSide, params: ListingParams) -> Names:
-    """What a container's remote has of the names that ``params`` asks for."""
+def object_names(side: RemoteSide, params: ListingParams, page: int) -> Names:
+    """What a container's remote has of the names that ``params`` asks for, in pages of ``page`` where it takes any."""
     scope = params.scope
     if side.remote.provider.capabilities.native_listing and common(scope.prefix, side.prefix) == scope.prefix:
-        return _Native(side, params)
+        return _Native(side, replace(params, limit=page))
     return _Stored(side, scope, params.limit)
 
 
