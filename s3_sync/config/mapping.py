@@ -74,7 +74,8 @@ class NamespaceKeys(Model):
 
     on_remote_error: Literal['fail', 'partial'] = Field(default='fail', description=(
         'A listing whose remote part cannot be had is answered 503 (`fail`) or with the local part and '
-        '`X-1space-Partial` (`partial`).'))
+        '`X-1space-Partial` (`partial`). Of several remotes of a container those behind it are then asked for an '
+        'object only with `partial`.'))
     delete_policy: DeletePolicy = Field(default='propagate', json_schema_extra=SEE_RIGHT, description=(
         'What a user\'s DELETE means. `propagate`: at the remote too. `tombstone`: it stays deleted here and the '
         'remote keeps its copy. `local`: only the local object. Default: for a sync mapping `propagate` when '

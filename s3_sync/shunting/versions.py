@@ -64,6 +64,8 @@ class Versions:
                     if archived is None or version_time(found.meta) >= archived:
                         return found
             except RemoteUnavailable as error:
+                if archived is None and target.mapping.on_remote_error == 'fail':
+                    raise  # this one comes first, whatever those behind it have
                 unsure = unsure or error
             except BaseException:
                 _close(older)

@@ -374,19 +374,22 @@ def test_the_remotes_wish_to_be_left_alone_is_passed_on(world: World) -> None:
 
 @pytest.mark.parametrize('first', ['missing', 'there', 'down'])
 @pytest.mark.parametrize('second', ['missing', 'there', 'down'])
-def test_several_remotes_are_asked_in_order(first: str, second: str) -> None:
-    world = World({}, {})
+@pytest.mark.parametrize('on_error', ['fail', 'partial'])
+def test_several_remotes_are_asked_in_order(first: str, second: str, on_error: str) -> None:
+    world = World({'on_remote_error': on_error}, {})
     for number, state in enumerate((first, second), 1):
         if state == 'there':
             world.remote_of(number).hold('o', b'remote %d' % number)
         elif state == 'down':
             world.remote_of(number).errors = [ConnectionFailed('refused')]
     answer = world.get()
-    if 'there' in (first, second):
+    stops = first == 'there' or (first == 'down' and on_error == 'fail')
+    asked = [first] if stops else [first, second]
+    if 'there' in asked:
         assert answer.read() == (b'remote 1' if first == 'there' else b'remote 2')
     else:
-        assert answer.status == (503 if 'down' in (first, second) else 404)
-    assert bool(world.remote_of(2).asked) == (first != 'there')
+        assert answer.status == (503 if 'down' in asked else 404)
+    assert bool(world.remote_of(2).asked) != stops
 
 
 def test_a_name_that_was_missing_a_moment_ago_is_not_asked_for_again(world: World) -> None:
