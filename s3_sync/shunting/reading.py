@@ -3,9 +3,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol
+from urllib.parse import unquote
 
 from swift.common.request_helpers import get_valid_part_num, resolve_etag_is_at_header
-from swift.common.swob import HTTPException, Request, Response, wsgi_unquote
+from swift.common.swob import HTTPConflict, HTTPException, Request, Response, str_to_wsgi, wsgi_quote, wsgi_unquote
 from swift.common.utils import Timestamp
 
 from s3_sync.local.versions import RESTORED_HEADER
@@ -21,6 +22,8 @@ from s3_sync.timestamps import is_ours, parse_timestamp
 UNAVAILABLE = 'onespace.unavailable'
 """In the request's info cache, which subrequests share: a segment's remote could not be asked."""
 INFO_CACHE = 'swift.infocache'
+MOST_LINKS = 8
+"""That are followed; Swift itself follows two if not told otherwise."""
 NO_SUCH_PART = b'The requested part number is not satisfiable'
 _USER_METADATA = 'x-object-meta-'
 _EXPOSED = 'access-control-expose-headers'
@@ -70,6 +73,11 @@ class ObjectReader:
                     self._decisions.note(call, 'absent', asked[-1])
                 return call.send(answer)
             answer.drain()
+            promised = _promised_etag(call, place) if place != call.place else ''
+            if promised and found.meta.large_object is None and found.headers.get('etag', '').strip('"') != promised:
+                found.close()
+                self._decisions.note(call, 'conflict', found.remote.target.name, 'the link means another version')
+                return call.respond(_broken_link(call, found, promised, meant[1]))
             return self._send(call, found, answer)
         except RemoteUnavailable as error:
             answer.drain()
@@ -164,6 +172,29 @@ def _meant(call: Call, answer: LocalAnswer) -> tuple[Place, str] | None:
     path = str(wsgi_unquote(location))
     place = parse_path(path)
     return None if place is None or not place.name else (place, path)
+
+
+def _promised_etag(call: Call, place: Place) -> str:
+    """What the link that leads to ``place`` says its ETag is; '' where it says nothing."""
+    at: Place | None = call.place
+    for _ in range(MOST_LINKS):
+        if at is None:
+            break
+        link = call.local.request(call.env, 'HEAD', at.account, at.container, at.name, query={'symlink': 'get'})
+        link.drain()
+        target = link.headers.get('x-symlink-target', '')
+        account = link.headers.get('x-symlink-target-account', '') or at.account
+        at = parse_path(str_to_wsgi(f'/v1/{unquote(account)}/{unquote(target)}')) if target else None
+        if at == place:
+            return link.headers.get('x-symlink-target-etag', '')
+    return ''
+
+
+def _broken_link(call: Call, found: Found, promised: str, path: str) -> Response:
+    """As Swift's symlink middleware says it."""
+    text = f'Object Etag {found.headers.get("etag", "")!r} does not match X-Symlink-Target-Etag header {promised!r}'
+    return HTTPConflict(request=call.request(), body=b'' if call.method == 'HEAD' else text.encode(), headers={
+        'Content-Type': 'text/plain', 'Content-Location': wsgi_quote(path)})
 
 
 def _headers(found: Found, answer: LocalAnswer) -> dict[str, str]:
