@@ -64,7 +64,10 @@ def entries(container: MergedContainer, **query: str) -> dict[str, dict[str, Any
 
 
 def back(container: MergedContainer, name: str) -> None:
-    eventually(lambda: container.is_here(name), f'{name} restored', seconds=20)
+    """Waits until it is here, and the restore has looked at the remote for the last time."""
+    line = f'restore AUTH_test/{container.name}/{quote(name)} outcome=restored '
+    eventually(lambda: any(found.startswith(line) for found in container.world.log()), f'{name} restored', seconds=20)
+    eventually(lambda: container.is_here(name), f'{name} here', seconds=20)
 
 
 def asked(container: MergedContainer, name: str) -> list[str]:
