@@ -260,7 +260,10 @@ class SyncSwift(BaseSync):
             meta.delete_at if stored else expiry.copy_delete_at(self._mapping, meta, now), now)
         if stored and OWNER_KEY in meta.sysmeta:
             end = expiry.NotBefore(meta.delete_at)
-        return (sendable_type(meta), sendable_headers(meta.headers), comparable_metadata(meta.user_metadata), end)
+        # What came with a manifest only has no times. With them it is a copy, which outlives the manifest.
+        just_segment = stored and OWNER_KEY in meta.sysmeta and meta.data_time is None
+        return (sendable_type(meta), sendable_headers(meta.headers), comparable_metadata(meta.user_metadata), end,
+                just_segment)
 
     # -- large objects ------------------------------------------------------------------
 

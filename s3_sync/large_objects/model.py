@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from s3_sync.streams import Body
+from s3_sync.types import ObjectMeta
 
 Kind = Literal['slo', 'dlo', 'plain']
 """``plain``: one ordinary object that is too large for a single PUT at the target."""
@@ -110,6 +111,12 @@ class LargeSource(Protocol):
 
     def open_run(self, piece: Piece, first: int, length: int) -> Body:
         """``length`` bytes from ``first``, counted from the beginning of the piece. Not checked: the caller hashes.
+
+        Same errors as ``open`` for what can be told before reading.
+        """
+
+    def meta(self, segment: Segment) -> ObjectMeta:
+        """Times and metadata of the object that the manifest names; of a sub-SLO those of its manifest.
 
         Same errors as ``open`` for what can be told before reading.
         """

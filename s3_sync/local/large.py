@@ -26,7 +26,7 @@ from s3_sync.local.segments import SegmentReader
 from s3_sync.local.source import SourceObject
 from s3_sync.local.wanted import Wanted, object_wanted
 from s3_sync.streams import Body, BytesBody
-from s3_sync.types import ListingEntry, ObjectRow
+from s3_sync.types import ListingEntry, ObjectMeta, ObjectRow
 
 MANIFEST_BYTES = 32 * 1024 * 1024
 """Stored manifests are somewhat larger than what clients may send (8 MiB unless configured otherwise)."""
@@ -98,6 +98,10 @@ class LargeReader:
     def run(self, wanted: Wanted, first: int, length: int, *, checked: bool) -> Body:
         """A run of an object's bytes."""
         return (self._segments.checked if checked else self._segments.unchecked)(wanted, first, length)
+
+    def meta(self, wanted: Wanted) -> ObjectMeta:
+        """An object's metadata and times."""
+        return self._segments.meta(wanted)
 
     def manifest(self, wanted: Wanted) -> tuple[Segment, ...]:
         """The segments of a sub-SLO. SegmentChanged when it is not the one that is wanted."""
@@ -180,6 +184,9 @@ class LocalLargeSource:
         if piece.data is not None:
             return BytesBody(piece.data[first:first + length])
         return self._run(piece, piece.first + first, length, checked=False)
+
+    def meta(self, segment: Segment) -> ObjectMeta:
+        return self._reader.meta(self._reader.wanted(self._account, segment))
 
     def _run(self, piece: Piece, first: int, length: int, *, checked: bool) -> Body:
         return self._reader.run(self._reader.wanted(self._account, piece, self._policy_index), first, length,

@@ -33,7 +33,7 @@ from s3_sync.local.versions import (
 from s3_sync.local.wanted import Wanted
 from s3_sync.streams import Body, BytesBody, StreamBody
 from s3_sync.timestamps import RowTimes, parse_timestamp
-from s3_sync.types import ObjectRow
+from s3_sync.types import ObjectMeta, ObjectRow
 from s3_sync.wire.swift_headers import is_encrypted
 
 RAW = {'multipart-manifest': 'get'}
@@ -120,6 +120,18 @@ class ProxySource:
                 raise
             answer.close()
         raise SegmentChanged(f'{wanted.row.path}: {problem}')
+
+    def meta(self, wanted: Wanted) -> ObjectMeta:
+        """Metadata and times of an object known by its content. Raises as ``copy`` does."""
+        answer = self._request('HEAD', wanted.row)
+        answer.close()
+        problem = self._unlike(wanted, answer)
+        if problem:
+            raise SegmentChanged(f'{wanted.row.path}: {problem}')
+        if answer.status != 200:
+            raise SourceUnavailable(f'{wanted.row.path}: the proxy answers {answer.status}')
+        headers = lower_headers(answer.headers.items())
+        return meta_of(wanted.row.name, headers, self._times(wanted.row, answer))
 
     def close(self) -> None:
         self.client.close()

@@ -22,6 +22,7 @@ from s3_sync.local.proxy import ProxySource
 from s3_sync.local.versions import SMALL_BYTES, ThroughProxy
 from s3_sync.local.wanted import Copy, Wanted
 from s3_sync.streams import CHUNK_BYTES, Body, BytesBody
+from s3_sync.types import ObjectMeta
 
 REMEMBERED_REPLICAS = 10_000
 """Replicas known to be right, and as many known to be wrong; the oldest are read again."""
@@ -87,6 +88,10 @@ class SegmentReader:
             problem = self.distrust(wanted, copy, digest.hexdigest())
             wrong.add(copy.label)
         raise SourceUnavailable(problem)
+
+    def meta(self, wanted: Wanted) -> ObjectMeta:
+        """Metadata and times of an object. SegmentChanged, SourceUnavailable."""
+        return self._proxy.meta(wanted)
 
     def pinned(self, wanted: Wanted) -> Wanted:
         """The same with the ETag of the newest version, where it was not known."""

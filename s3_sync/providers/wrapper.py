@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from s3_sync.base_sync import NO_CONDITION, BaseSync, Capabilities, ProviderResponse, RemoteObject
 from s3_sync.large_objects.etags import Relation
-from s3_sync.large_objects.model import LargeSource, Layout, Piece
+from s3_sync.large_objects.model import LargeSource, Layout, Piece, Segment
 from s3_sync.streams import Body
 from s3_sync.types import BucketPage, Condition, ListingPage, ObjectMeta, PutResult, ShuntRequest
 
@@ -182,3 +182,6 @@ class _SentLarge:
 
     def open_run(self, piece: Piece, first: int, length: int) -> Body:
         return self._sending(self._large.open_run(piece, first, length))
+
+    def meta(self, segment: Segment) -> ObjectMeta:
+        return self._large.meta(segment)

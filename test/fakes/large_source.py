@@ -4,11 +4,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
+from swift.common.utils import Timestamp
+
 from s3_sync.errors import SegmentChanged
 from s3_sync.large_objects.dlo import dlo_digest
 from s3_sync.large_objects.manifest import flatten, logical_size, slo_etag, stored_manifest
 from s3_sync.large_objects.model import Kind, Layout, Piece, Segment
 from s3_sync.streams import Body, StreamBody
+from s3_sync.types import ObjectMeta
 
 Name = tuple[str, str]
 
@@ -50,6 +53,12 @@ class MemoryLargeSource:
 
     def open_run(self, piece: Piece, first: int, length: int) -> Body:
         return StreamBody(lambda: self._chunks(piece, first, length, checked=False), length)
+
+    def meta(self, segment: Segment) -> ObjectMeta:
+        if (segment.container, segment.name) not in self.objects and not segment.sub_slo:
+            raise SegmentChanged(f'{segment.path} is gone')
+        return ObjectMeta(segment.name, segment.size, segment.etag, 'application/octet-stream',
+                          data_time=Timestamp(1_700_000_000))
 
     def _bytes(self, piece: Piece) -> bytes:
         return self.objects[piece.container, piece.name] if piece.data is None else piece.data

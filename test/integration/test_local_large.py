@@ -230,6 +230,24 @@ class TestWhatClientsDownload:
         large = large_of(world.chain.without_disk(), world, c, 'slo')
         assert whole(large) == downloaded(world, c, 'slo')
 
+    def test_segments_tell_what_their_own_rows_would(self, world: World, names: tuple[str, str]) -> None:
+        c, s = names
+        pieces = world.container(f'{c}-pieces', policy='pieces')
+        for container in (s, pieces):
+            world.client.put_object(container, 'a', b'segment', content_type='video/ü',
+                                    headers={'X-Object-Meta-Color': 'blau, grün'})
+            world.client.post_object(container, 'a', headers={'X-Object-Meta-Color': 'rot, grün'})
+            put_slo(world, container, 'inner', [{'path': f'/{container}/a'}], **{'X-Object-Meta-Kind': 'inner'})
+        put_slo(world, c, 'slo', [{'path': f'/{x}/{name}'} for x in (s, pieces) for name in ('a', 'inner')])
+        for source in (world.chain, world.chain.without_disk()):
+            for segment in large_of(source, world, c, 'slo').layout.segments:
+                told = large_of(source, world, c, 'slo').meta(segment)
+                opened = world.chain.open(world.row(segment.container, segment.name))
+                opened.body.close()
+                for field in ('name', 'content_type', 'headers', 'user_metadata', 'data_time', 'meta_time', 'delete_at',
+                              'large_object', 'source_etag'):
+                    assert getattr(told, field) == getattr(opened.meta, field), (segment, field)
+
     def test_a_plain_object_in_pieces(self, world: World, names: tuple[str, str]) -> None:
         c, s = names
         for container in (s, world.container('plain-pieces', policy='pieces')):

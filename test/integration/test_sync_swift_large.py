@@ -121,6 +121,50 @@ def test_an_account_mapping_brings_manifests_and_segments_in_any_order(
         owner.close()
 
 
+def test_a_segment_that_comes_with_its_manifest_is_the_copy_that_its_own_row_asks_for(
+        daemon: MakeDaemon, swift: SwiftCluster, far: Connection, fresh_name: Callable[[str], str]) -> None:
+    owner = swift.client(user='admin:admin', key='admin')
+    prefix, container = fresh_name('all:'), fresh_name('films')
+    segments = f'{container}_segments'
+    mapping = {**swift_mapping(swift, '/*', prefix), 'account': 'AUTH_admin'}
+    try:
+        owner.put_container(container)
+        put_segments(owner, segments, 's/', *blocks(100_000, 7))
+        owner.post_object(segments, 's/0000', headers={'X-Object-Meta-Color': 'Blue', 'Content-Type': 'video/x'})
+        put_slo(owner, segments, 's/inner', f'/{segments}/s/0001', **{'X-Object-Meta-Color': 'Red'})
+        put_slo(owner, container, 'slo', f'/{segments}/s/0000', f'/{segments}/s/inner')
+
+        def seen() -> list[dict[str, str]]:
+            answers = [far.head_object(prefix + segments, name) for name in names(far, prefix + segments)]
+            return [{k: v for k, v in a.items() if k.startswith(('x-object-meta-', 'content-', 'x-timestamp', 'etag'))}
+                    for a in answers]
+        daemon({**mapping, 'exclude_pattern': '^s/'}).once()
+        came = seen()
+        assert [(a.get('x-object-meta-color'), 'x-object-meta-1space-timestamp' in a) for a in came] == [
+            ('Blue', True), (None, True), ('Red', True)]
+        daemon(mapping).once()
+        assert seen() == came
+    finally:
+        owner.close()
+
+
+def test_a_copy_outlives_the_manifest_that_brought_it(
+        daemon: MakeDaemon, swift: SwiftCluster, swift_client: Connection, far: Connection, container: str,
+        target: str) -> None:
+    """Two mappings whose copies meet: one brings segments with manifests, the other as objects in their own right."""
+    segments = f'{container}_segments'
+    put_segments(swift_client, segments, 's/', *blocks(100_000, 7))
+    put_slo(swift_client, container, 'slo', *(f'/{segments}/s/{n:04}' for n in range(2)))
+    manifests = swift_mapping(swift, container, target)
+    daemon(manifests).once()
+    both = daemon(manifests, swift_mapping(swift, segments, f'{target}_segments'))
+    both.once()
+    swift_client.delete_object(container, 'slo')
+    both.once()
+    assert names(far, target) == []
+    assert names(far, f'{target}_segments') == ['s/0000', 's/0001']
+
+
 def test_small_segments_are_joined_and_a_second_run_does_nothing(
         daemon: MakeDaemon, swift: SwiftCluster, swift_client: Connection, far: Connection, container: str,
         target: str) -> None:

@@ -21,7 +21,7 @@ from s3_sync.large_objects.etags import Relation, relation_to
 from s3_sync.large_objects.manifest import put_manifest, without_empty
 from s3_sync.large_objects.model import LargeSource, Layout, Segment
 from s3_sync.large_objects.parts import GIBIBYTE, Part, PartLimits, Uncuttable, plan_parts
-from s3_sync.providers.swift import listings
+from s3_sync.providers.swift import expiry, listings
 from s3_sync.providers.swift.client import Call
 from s3_sync.providers.swift.errors import no_container
 from s3_sync.providers.swift.large_claims import Claims
@@ -33,7 +33,7 @@ from s3_sync.providers.swift.layouts import LISTED_AT_ONCE, Layouts
 from s3_sync.providers.swift.limits import Limits
 from s3_sync.providers.swift.metadata import overtakes, stored_meta
 from s3_sync.providers.swift.places import Place, Places
-from s3_sync.providers.swift.segments import LateLook, SegmentStore, Stored
+from s3_sync.providers.swift.segments import MANY_OWNERS, LateLook, SegmentStore, Stored
 from s3_sync.providers.swift.sources import Sources
 from s3_sync.streams import Body, BytesBody
 from s3_sync.types import ABSENT, Condition, ObjectMeta
@@ -153,7 +153,8 @@ class LargeObjects:
             self._cleanup.owe(key, current)
         self._segments_seen = True
         for _ in range(ATTEMPTS):
-            transfer = Transfer(large, self._claims(key, meta.delete_at))
+            transfer = Transfer(large, self._claims(key, meta.delete_at),
+                                self._copy_headers if self._places.kept_names else None)
             with self._owing(key, transfer.claims):
                 if self._stays_dlo(layout):
                     etag = self._send_dlo(transfer, meta, headers, current, condition)
@@ -198,6 +199,12 @@ class LargeObjects:
     def _claims(self, key: str, end: int | None) -> Claims:
         owner = '' if self._places.kept_names else self._places.owner(key)
         return Claims(self._store, self._places, owner, self._segments_end(end))
+
+    def _copy_headers(self, meta: ObjectMeta, end: int | None) -> dict[str, str]:
+        own = expiry.copy_delete_at(self._mapping, meta, self._store.clock.now())
+        if end is None:
+            return self._headers(replace(meta, delete_at=own), {})
+        return self._headers(replace(meta, delete_at=expiry.later(own, end)), {OWNER_KEY: MANY_OWNERS})
 
     def _segments_end(self, end: int | None) -> int | None:
         """Segments outlive their manifest."""

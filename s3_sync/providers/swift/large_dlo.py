@@ -88,14 +88,14 @@ class DloCopy:
         stored = survey.there[place] if place in survey.there else self._store.head(place)
         if stored is None:
             try:
-                self._transfer.put(place, self._transfer.open(segment), segment.etag)
+                self._transfer.put(place, segment)
                 return
             except PreconditionFailed:
                 stored = self._store.head(place)
         if stored is not None and fits(stored, segment):
             self._transfer.claims.take(place, stored)
         else:
-            self._transfer.put(place, self._transfer.open(segment), segment.etag, absent=False)
+            self._transfer.put(place, segment, absent=False)
 
 
 def fits(stored: Stored, segment: Segment) -> bool:

@@ -9,7 +9,7 @@ such before our manifest refers to them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from s3_sync.errors import PreconditionFailed
@@ -22,9 +22,12 @@ from s3_sync.providers.swift.large_claims import Claims
 from s3_sync.providers.swift.places import Place, Places
 from s3_sync.providers.swift.segments import SegmentStore, Stored
 from s3_sync.streams import Body, BytesBody
-from s3_sync.types import ABSENT, Condition
+from s3_sync.types import ABSENT, Condition, ObjectMeta
 
 NO_CONDITION = Condition()
+
+CopyHeaders = Callable[[ObjectMeta, 'int | None'], dict[str, str]]
+"""Request headers of the copy of a local object that has to stay until then (Unix seconds, None for ever)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Transfer:
 
     large: LargeSource
     claims: Claims
+    copy_headers: CopyHeaders | None = None
+    """Given where segments have rows of their own: whoever comes first, or last, sends the same."""
 
     @property
     def store(self) -> SegmentStore:
@@ -60,7 +65,8 @@ class Transfer:
 
         def body() -> Body:
             return self.open(segment)
-        place, etag = self._bring(self._choices(own, segment.etag), segment.etag, body, fits)
+        place, etag = self._bring(self._choices(own, segment.etag), segment.etag, body, fits,
+                                  lambda: self._object_headers(segment))
         return Segment(*place, etag, segment.size, 0, segment.size)
 
     def open(self, segment: Segment) -> Body:
@@ -103,8 +109,7 @@ class Transfer:
 
     def _put_child(self, place: Place, segment: Segment, segments: tuple[Segment, ...],
                    condition: Condition) -> Segment:
-        headers = self.claims.label().headers(self.store.clock.now())
-        etag = self.store.put_slo(place, segments, headers, condition)
+        etag = self.store.put_slo(place, segments, self._object_headers(segment), condition)
         self.claims.used[place] = etag
         return replace(segment, container=place.container, name=place.name, etag=etag)
 
@@ -162,7 +167,8 @@ class Transfer:
                 read = read or reader.skip(part)
                 return read == stored.etag
             return True
-        place, etag = self._bring(self._choices(own, combined), '', lambda: reader.body(part), fits, combined)
+        place, etag = self._bring(self._choices(own, combined), '', lambda: reader.body(part), fits,
+                                  lambda: self._label(combined))
         return Segment(*place, etag, part.size, 0, part.size)
 
     # -- one object ---------------------------------------------------------------------------
@@ -174,24 +180,39 @@ class Transfer:
         return own, self.places.version(own, content, self.store.limits())
 
     def _bring(self, choices: Sequence[Place], etag: str, body: Callable[[], Body], fits: Callable[[Stored], bool],
-               combined: str = '') -> tuple[Place, str]:
+               headers: Callable[[], dict[str, str]]) -> tuple[Place, str]:
         """Have the content at one of these places; the place and its ETag."""
         for place in choices:
             stored = self.store.head(place)
             if stored is None:
                 try:
-                    return place, self.put(place, body(), etag, combined)
+                    return place, self._put(place, body, etag, headers())
                 except PreconditionFailed:
                     stored = self.store.head(place)
             if stored is not None and fits(stored):
                 self.claims.take(place, stored)
                 return place, stored.etag
-        return choices[-1], self.put(choices[-1], body(), etag, combined, absent=False)
+        return choices[-1], self._put(choices[-1], body, etag, headers(), absent=False)
 
-    def put(self, place: Place, body: Body, etag: str, combined: str = '', *, absent: bool = True) -> str:
+    def put(self, place: Place, segment: Segment, *, absent: bool = True) -> str:
+        """Send an ordinary object, whole; its ETag."""
+        return self._put(place, lambda: self.open(segment), segment.etag, self._object_headers(segment), absent=absent)
+
+    def _object_headers(self, segment: Segment) -> dict[str, str]:
+        if self.copy_headers is None:
+            return self._label()
+        meta = self.large.meta(segment)
+        return self.copy_headers(replace(meta, source_etag=segment.etag) if segment.sub_slo else meta, self.claims.end)
+
+    def _label(self, combined: str = '') -> dict[str, str]:
+        return self.claims.label(combined).headers(self.store.clock.now())
+
+    def _put(self, place: Place, opening: Callable[[], Body], etag: str, headers: Mapping[str, str], *,
+             absent: bool = True) -> str:
+        body = opening()
         try:
             self.store.limits().check(place.name, body.size)
-            stored = self.store.put(place, body, etag, self.claims.label(combined), absent=absent)
+            stored = self.store.put(place, body, etag, headers, absent=absent)
         finally:
             body.close()
         self.claims.used[place] = stored

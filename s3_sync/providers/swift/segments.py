@@ -134,18 +134,16 @@ class SegmentStore:
         except NotFound:
             return None
 
-    def put(self, place: Place, body: Body, etag: str, label: Label, *, absent: bool) -> str:
+    def put(self, place: Place, body: Body, etag: str, headers: Mapping[str, str], *, absent: bool) -> str:
         """The ETag of what was stored, which is the MD5 of ``body``. ``etag``: the same, where it is known before.
 
         ``absent``: PreconditionFailed when something is there, or came while the body was on its way.
         """
-        headers = label.headers(self.clock.now())
-        if etag:
-            headers['etag'] = etag
         sent: Body = body if etag else HashedBody(body)
+        conditions = {'etag': etag} if etag else {}
         if absent:
-            headers['if-none-match'] = '*'
-        call = Call('PUT', *place, headers=headers,
+            conditions['if-none-match'] = '*'
+        call = Call('PUT', *place, headers={**headers, **conditions},
                     body=LateLook(sent, lambda: self._arrived(place)) if absent else sent)
         response = self._in_container(call)
         if response.status != 201:
