@@ -17,9 +17,10 @@ from s3_sync.config import Mapping as MappingConfig
 from s3_sync.config.remote import Remote
 from s3_sync.errors import NotFound, PermanentError, ProviderError, TemporaryError
 from s3_sync.providers.http import Response, retry_after_seconds
+from s3_sync.providers.swift.access import Access
 from s3_sync.providers.swift.errors import classify
 from s3_sync.providers.swift.limits import DEFAULTS, Limits
-from s3_sync.providers.swift.login import Access, Login
+from s3_sync.providers.swift.login import Login
 from s3_sync.providers.transport import WAIT_FOR_CONNECTION_SECONDS, Origin, Transport
 from s3_sync.streams import Body
 from s3_sync.types import Condition

@@ -1,16 +1,11 @@
-"""What Swift's statuses mean to us, and what the login library's exceptions do."""
+"""What Swift's statuses mean to us."""
 from __future__ import annotations
-
-from typing import Any
-
-from keystoneauth1 import exceptions as keystone
 
 from s3_sync.errors import (
     BucketNotFound,
     ChecksumMismatch,
     Forbidden,
     LimitExceeded,
-    NotConnected,
     NotFound,
     NotModified,
     PermanentError,
@@ -53,20 +48,3 @@ def classify(what: str, status: int, *, text: str = '', retry_after: float | Non
 def no_container(name: str, error: ProviderError) -> BucketNotFound:
     """For the 404 of a request that only needs the container."""
     return BucketNotFound(f'no container {name!r} at the remote', status=error.status)
-
-
-def classify_login(where: str, error: Any, now: float) -> ProviderError:
-    """The error for a login that failed. keystoneauth's messages hold no secrets."""
-    if isinstance(error, keystone.HttpError):
-        status = int(error.http_status or 0)
-        retry_after = float(getattr(error, 'retry_after', 0) or 0) or None
-        if status == 404:
-            return PermanentError(f'{where}: no authentication service there (404)', status=404, reason='login')
-        if status in (401, 403):
-            return Forbidden(f'{where}: login refused ({status})', status=status)
-        return classify(f'login at {where}', status, retry_after=retry_after)
-    if isinstance(error, keystone.ConnectionError | keystone.DiscoveryFailure):
-        return NotConnected(f'{where}: cannot log in: {error}')
-    if isinstance(error, keystone.CatalogException | keystone.EndpointNotFound):
-        return PermanentError(f'{where}: the catalogue names no object store: {error}', reason='login')
-    return PermanentError(f'{where}: cannot log in: {error}', reason='login')
