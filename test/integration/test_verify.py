@@ -22,6 +22,7 @@ from s3_sync.clock import SystemClock
 from s3_sync.trial.keystone import Keystone, ProjectUser
 from s3_sync.trial.s3_endpoint import MotoEndpoint, S3Endpoint
 from s3_sync.trial.swift_cluster import SwiftCluster
+from s3_sync.trial.swift_rings import Policy
 from test.servers.fault_proxy import Answer, FaultProxy, LoseAnswer, ResetRequest, Stall, throttled
 
 WRONG = 'not-the-password'
@@ -49,6 +50,13 @@ class Ended:
 
 Run = Callable[..., Ended]
 Tree = Callable[[], object]
+
+
+@pytest.fixture(scope='module')
+def swift() -> Iterator[SwiftCluster]:
+    """One of our own: whole accounts are looked at, and other tests leave hundreds of containers in theirs."""
+    with SwiftCluster(policies=(Policy('gold', default=True), Policy('silver'))) as cluster:
+        yield cluster
 
 
 @pytest.fixture
