@@ -29,22 +29,6 @@ class ProgressPart(LedgerPart):
                 'updated) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
                 (generation, db_id, place.id, own_row, verified_row, share, evaluation, self._clock.now()))
 
-    def forget_progress(self, generation: str, db_id: str) -> None:
-        """The database was reclaimed. A container of which nothing else is known goes with it."""
-        with self.transaction():
-            self._places.flush()
-            row = self._database.one('SELECT place FROM progress WHERE generation = ? AND db_id = ?',
-                                     (generation, db_id))
-            if row is None:
-                return
-            self._database.write('DELETE FROM progress WHERE generation = ? AND db_id = ?', (generation, db_id))
-            gone = self._database.write(
-                'DELETE FROM place WHERE id = ?1 AND imported IS NULL '
-                'AND NOT EXISTS (SELECT 1 FROM progress WHERE place = ?1) '
-                'AND NOT EXISTS (SELECT 1 FROM work WHERE place = ?1)', row).rowcount
-            if gone:
-                self._places.clear()
-
     def all_progress(self, generation: str) -> Iterator[ProgressRow]:
         """Every database of a generation, for status; read in pages."""
         last = ''

@@ -177,15 +177,6 @@ class WorkPart(ControlPart, LedgerPart):
                 still_hungry.append((place_id, account, container))
         return found, still_hungry
 
-    def next_due(self, generation: str) -> float | None:
-        """Unix seconds at which ``due`` first has something, None when nothing waits or it is paused."""
-        if self.is_paused(generation):
-            return None
-        self._settle()
-        found: float | None = self._database.one(
-            'SELECT min(next_due) FROM place WHERE generation = ? AND next_due IS NOT NULL', (generation,))[0]
-        return found
-
     def mend_due_times(self) -> int:
         """After the clock was set back: failures noted in what is now the future are due now. Returns how many.
 

@@ -157,10 +157,10 @@ def test_a_row_of_0_is_no_progress(ledger, status, run):
 def test_nothing_is_imported_twice(ledger, status, run):
     status({'db-1': ENTRY})
     assert run() == 1
-    ledger.forget_progress('g1', 'db-1')
+    imported = ledger.progress('g1', 'db-1')
     status({'db-1': {**ENTRY, 'last_row': 50, 'last_verified_row': 50}})
     assert run() == 0
-    assert ledger.progress('g1', 'db-1') is None
+    assert ledger.progress('g1', 'db-1') == imported
 
 
 def test_nothing_is_imported_over_progress_even_of_another_database(ledger, status, run):

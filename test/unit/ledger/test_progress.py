@@ -104,27 +104,6 @@ def test_a_part_that_failed_is_never_half_committed(ledger):
     assert ledger.counts() == {}
 
 
-def test_a_reclaimed_database_is_forgotten_and_its_container_with_the_last_of_it(ledger):
-    save(ledger, 'db-1')
-    save(ledger, 'db-2')
-    ledger.forget_progress(GENERATION, 'db-1')
-    assert ledger.progress(GENERATION, 'db-1') is None
-    assert list(ledger.containers(GENERATION)) == [('AUTH_a', 'c')]
-    ledger.forget_progress(GENERATION, 'db-2')
-    ledger.forget_progress(GENERATION, 'never there')
-    assert list(ledger.containers(GENERATION)) == []
-    save(ledger)
-    ledger.record(GENERATION, work())
-    assert ledger.counts() == {(GENERATION, 'failed'): 1}
-
-
-def test_forgetting_a_database_keeps_the_work_of_its_container(ledger):
-    save(ledger)
-    ledger.record(GENERATION, work())
-    ledger.forget_progress(GENERATION, 'db-1')
-    assert ledger.find(GENERATION, 'AUTH_a', 'c', 'o') is not None
-
-
 def test_facts_of_a_container_stand_beside_its_progress(ledger):
     assert ledger.metadata_hash(GENERATION, 'AUTH_a', 'c') is None
     assert ledger.complete_count(GENERATION, 'AUTH_a', 'c') is None

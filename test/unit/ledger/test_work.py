@@ -139,7 +139,6 @@ def test_what_is_due_comes_oldest_first_and_the_rest_stays(ledger):
 def test_permanent_failures_are_never_due(ledger):
     ledger.fail(GENERATION, *A, row(), 'limit', permanent=True)
     assert ledger.due(GENERATION, 1e12, 10) == []
-    assert ledger.next_due(GENERATION) is None
 
 
 def test_a_backlog_in_one_container_leaves_the_others_their_turn(ledger):
@@ -166,21 +165,21 @@ def test_more_containers_than_asked_for_take_turns(ledger):
     assert len(served) == 40
 
 
-def test_the_next_due_time_follows_every_change(ledger):
-    assert ledger.next_due(GENERATION) is None
+def test_what_is_due_follows_every_change(ledger):
     ledger.record(GENERATION, work('a', due=20.0))
     ledger.record(GENERATION, work('b', container='d', due=10.0))
-    assert ledger.next_due(GENERATION) == 10.0
+    assert names(ledger.due(GENERATION, 10.0, 5)) == ['b']
     ledger.resolve(GENERATION, 'AUTH_a', 'd', 'b', row().created_at)
-    assert ledger.next_due(GENERATION) == 20.0
+    assert ledger.due(GENERATION, 19.9, 5) == []
+    assert names(ledger.due(GENERATION, 20.0, 5)) == ['a']
     ledger.record(GENERATION, work('a', due=70.0))
-    assert ledger.next_due(GENERATION) == 70.0
+    assert ledger.due(GENERATION, 69.9, 5) == []
+    assert names(ledger.due(GENERATION, 70.0, 5)) == ['a']
 
 
 def test_reads_inside_a_transaction_see_what_it_wrote(ledger):
     with ledger.transaction():
         ledger.record(GENERATION, work('a', due=20.0))
-        assert ledger.next_due(GENERATION) == 20.0
         assert names(ledger.due(GENERATION, 20.0, 5)) == ['a']
         assert ledger.counts() == {(GENERATION, 'failed'): 1}
         assert names(ledger.failures()) == ['a']
@@ -258,7 +257,6 @@ def test_more_entries_than_a_page_are_listed_retried_and_dropped_completely(ledg
     assert ledger.counts() == {(GENERATION, 'failed'): 2500}
     assert ledger.drop() == 2500
     assert ledger.counts() == {}
-    assert ledger.next_due(GENERATION) is None
 
 
 def test_listing_goes_on_while_entries_change(ledger):
