@@ -106,6 +106,9 @@ def storage_conf(conf: ClusterConf, node: Node, kind: str) -> Sections:
     # Nodes are folders of one machine: whole databases go to a neighbour by copying into its folder.
     copying = {'rsync_module': f'{node.folder.parent}/{{replication_ip}}', 'interval': 1}
     internal = {'internal_client_conf_path': conf.swift_dir / 'internal-client.conf'}
+    # Who has written something finds it in the listing, however busy the machine: by default an object server answers
+    # after a second without its container's, and leaves the row to the updater after three.
+    patience = {'conn_timeout': 5, 'node_timeout': 15, 'container_update_timeout': 15}
     daemons: dict[str, Mapping[str, object]] = {
         'account': {'account-replicator': copying, 'account-auditor': {}, 'account-reaper': {'delay_reaping': 0}},
         'container': {'container-replicator': copying, 'container-updater': {'interval': 1},
@@ -121,7 +124,7 @@ def storage_conf(conf: ClusterConf, node: Node, kind: str) -> Sections:
             'devices': node.folder, 'mount_check': 'false', 'disable_fallocate': 'true',
             'recon_cache_path': node.recon, 'db_preallocation': 'false'},
         'pipeline:main': {'pipeline': f'healthcheck recon {kind}-server'},
-        f'app:{kind}-server': {'use': f'egg:swift#{kind}', 'log_requests': 'false'},
+        f'app:{kind}-server': {'use': f'egg:swift#{kind}', 'log_requests': 'false', **patience},
         'filter:healthcheck': {'use': 'egg:swift#healthcheck'},
         'filter:recon': {'use': 'egg:swift#recon', 'recon_cache_path': node.recon},
         **daemons,
