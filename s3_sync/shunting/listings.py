@@ -6,12 +6,12 @@ the cluster refuses is refused in its own words.
 """
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from urllib.parse import unquote
 
+import orjson
 from swift.common.constraints import ACCOUNT_LISTING_LIMIT, CONTAINER_LISTING_LIMIT
 from swift.common.swob import str_to_wsgi
 
@@ -210,7 +210,7 @@ class _Pages:
         if first is not None:
             self.headers = answer.raw_headers
         body = answer.read()
-        entries: list[Entry] = json.loads(body) if body else []
+        entries: list[Entry] = orjson.loads(body) if body else []
         return entries
 
 
@@ -228,5 +228,5 @@ def _hidden_page(call: Call, account: str, hidden: str, query: dict[str, str]) -
         return []
     if answer.status // 100 != 2:
         raise MarkerUnreadable(f'markers in {account}/{hidden}: {answer.status_line}')
-    entries: list[Entry] = json.loads(body) if body else []
+    entries: list[Entry] = orjson.loads(body) if body else []
     return entries

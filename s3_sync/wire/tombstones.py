@@ -31,6 +31,7 @@ MAX_NAME_BYTES = 1024
 """Swift's own limits. An operator may raise them, never what these names rely on."""
 
 _RESERVED = '\0'
+_REAL_NAME_BYTES = MAX_NAME_BYTES - len(_RESERVED)
 HIDDEN_PREFIX = f'{_RESERVED}1space-tombstones'
 """What the names of all hidden containers of ours begin with, for listings; see ``is_tombstone_container``."""
 _PREFIX = f'{HIDDEN_PREFIX}{_RESERVED}'
@@ -91,7 +92,8 @@ def tombstone_name(name: str) -> str:
 
 def is_hashed(name: str) -> bool:
     """Whether the marker of the object ``name`` cannot bear its name: no listing tells it, a HEAD does."""
-    return len(name.encode()) > MAX_NAME_BYTES - len(_RESERVED)
+    # Asked of every name of a listing; no character has more than four bytes.
+    return 4 * len(name) > _REAL_NAME_BYTES and len(name.encode()) > _REAL_NAME_BYTES
 
 
 def real_name(marker: str) -> str | None:

@@ -1,10 +1,10 @@
 """A merged listing as the answer that goes to the left: always JSON, for ``listing_formats`` there makes the rest."""
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import orjson
 from swift.common.middleware.listing_formats import MAX_CONTAINER_LISTING_CONTENT_LENGTH
 
 from s3_sync.shunting.listing.params import Entry
@@ -26,11 +26,11 @@ class ListingAnswer:
 
 def answer(entries: Sequence[Entry], *, partial: Sequence[str] = (), missing: Sequence[str] = ()) -> ListingAnswer:
     """``entries`` may be changed: a body too large to be made into text or XML loses its ``content_location``."""
-    body = json.dumps(entries).encode('ascii')
+    body = orjson.dumps(entries)
     if len(body) > MAX_CONTAINER_LISTING_CONTENT_LENGTH:
         for entry in entries:
             entry.pop('content_location', None)
-        body = json.dumps(entries).encode('ascii')
+        body = orjson.dumps(entries)
     headers = {'Content-Type': 'application/json; charset=utf-8', 'Content-Length': str(len(body))}
     if partial:
         headers[PARTIAL_HEADER] = ', '.join(partial)

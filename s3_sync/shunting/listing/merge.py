@@ -114,7 +114,7 @@ class Merge:
         """At most ``limit``. Raises OutOfOrder, RemoteUnavailable and what the local pages raise."""
         found, local = self._entries, self._local
         while (room := self._limit - len(found)) > 0:
-            key = self._first()
+            key, having = self._first()
             if not key or (local.key and local.key != key):
                 found += local.take_before(key, room)
                 if len(found) == self._limit:
@@ -123,7 +123,6 @@ class Merge:
                 if not local.cut or not self._more():
                     break
                 continue
-            having = [cursor for cursor in self._remotes if cursor.key == key]
             if key == local.key:
                 self._both(key, having)
             elif not self._remote_only(key, having):
@@ -133,14 +132,16 @@ class Merge:
                     cursor.advance()
         return found
 
-    def _first(self) -> str:
-        """The first key of all remotes, '' when they are at their ends."""
+    def _first(self) -> tuple[str, Sequence[Cursor]]:
+        """The first key of all remotes, '' when they are at their ends, and those that have it."""
+        if len(self._remotes) == 1:  # nearly always, and once for each entry
+            return self._remotes[0].key, self._remotes
         first = ''
         for cursor in self._remotes:
             key = cursor.key
             if key and (not first or self._before(key, first)):
                 first = key
-        return first
+        return first, [cursor for cursor in self._remotes if cursor.key == first]
 
     def _both(self, key: str, having: Sequence[Cursor]) -> None:
         locations = [cursor.names.location_of(key) for cursor in having] + [LOCAL]

@@ -1,11 +1,12 @@
 """Names of another Swift, which folds, bounds and reverses them itself."""
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
+
+import orjson
 
 from s3_sync.base_sync import BaseSync, ProviderResponse
 from s3_sync.errors import BucketNotFound, PermanentError, TemporaryError
@@ -81,7 +82,7 @@ def _items(response: ProviderResponse) -> list[dict[str, Any]]:
     if not document:
         return []
     try:
-        items = json.loads(document)
+        items = orjson.loads(document)
     except ValueError as error:
         raise TemporaryError('the listing is not JSON', reason='listing') from error
     if not isinstance(items, list) or not all(

@@ -67,6 +67,8 @@ class MarkerStream:
         self._markers: Iterator[Marker] | None = None
         self._read: deque[Marker] = deque()
         """Those that are not passed yet."""
+        self._ended = False
+        """No marker comes any more: mostly there is none at all."""
 
     def at(self, name: str) -> Marker | None:
         """The marker of this name. Names must be asked for in order."""
@@ -91,8 +93,11 @@ class MarkerStream:
         """Names that were asked for before may be asked for again."""
         self._markers = None
         self._read.clear()
+        self._ended = False
 
     def _seek(self, key: str, block: bool) -> Marker | None:
+        if self._ended:
+            return None
         if self._markers is None:
             self._restart(key, block)
         passed = 0
@@ -103,6 +108,7 @@ class MarkerStream:
             passed += 1
             if not passed % LEAP:
                 self._restart(key, block)
+        self._ended = True
         return None
 
     def _is_passed(self, name: str, key: str, block: bool) -> bool:

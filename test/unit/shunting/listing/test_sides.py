@@ -310,7 +310,8 @@ def test_another_swift_that_lists_out_of_order_is_an_error() -> None:
     assert caught.value.reason == 'unordered'
 
 
-@pytest.mark.parametrize('document', [b'{}', b'[1]', b'[{"name": 3}]', b'[{"bytes": 3}]', b'[{"name": "a"', b'<x/>'])
+@pytest.mark.parametrize('document', [b'{}', b'[1]', b'[{"name": 3}]', b'[{"bytes": 3}]', b'[{"name": "a"', b'<x/>',
+                                      b'[{"name": "half a pair: \\ud83d"}]', b'[{"name": "\xff"}]'])
 def test_what_is_no_listing_is_a_failure_and_never_an_empty_one(document: bytes) -> None:
     class Odd(OtherSwift):
         def shunt_object(self, request: ShuntRequest) -> ProviderResponse:
