@@ -34,8 +34,11 @@ def merged_container(params: ListingParams, local: LocalPages, remotes: Sequence
 
 
 def _share(limit: int, sides: int, whole_page: int) -> int:
-    """What one side of several is asked for at once: a little more than its part if all have as many names."""
-    return min(limit, max(whole_page, 11 * limit // (10 * sides)))
+    """What one side of several is asked for at once: a little more than its part if all have as many names.
+
+    Names that fall to either side by chance are as many to within a few times the root of their number.
+    """
+    return min(limit, max(whole_page, 103 * limit // (100 * sides)))
 
 
 def merged(params: ListingParams, local: LocalPages, cursors: Sequence[Cursor], tombstones: Tombstones | None, *,

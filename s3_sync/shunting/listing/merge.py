@@ -7,13 +7,13 @@ page costs no request that it does not need.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from operator import ge, le
 from typing import Any
 
-from s3_sync.lockstep import OutOfOrder
 from s3_sync.shunting.listing.cursor import Cursor
 from s3_sync.shunting.listing.judge import Judge
 from s3_sync.shunting.listing.params import Entry, ListingParams, key_of
+from s3_sync.shunting.listing.scope import check_order
 
 LocalPages = Callable[[ListingParams], list[Entry]]
 """The cluster's JSON page for these parameters. Errors of the caller's own pass through."""
@@ -30,6 +30,8 @@ class LocalSide:
         self._asked = params.limit
         self._versions = params.versions
         self._before = params.scope.before
+        # Versions of a name stand one after the other.
+        self._may_follow = (ge if params.reverse else le) if params.versions else self._before
         self._ended = False
         self.last = ''
         """Key of the last entry that was taken."""
@@ -89,10 +91,7 @@ class LocalSide:
 
     def _set(self, page: list[Entry]) -> None:
         keys = [key_of(entry) for entry in page]
-        before = self._before
-        for one, other in pairwise(([self.last] if self.last else []) + keys):
-            if not before(one, other) and not (self._versions and one == other):
-                raise OutOfOrder(f'local names are out of order: {other!r} comes after {one!r}')
+        check_order('local', self.last, keys, self._may_follow)
         self._page, self._keys = page, keys
         self._at = 0
         self.key = keys[0] if keys else ''
@@ -109,6 +108,7 @@ class Merge:
         self._before = params.scope.before
         self._limit = params.limit
         self._entries: list[Entry] = []
+        self._locations: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def entries(self) -> list[Entry]:
         """At most ``limit``. Raises OutOfOrder, RemoteUnavailable and what the local pages raise."""
@@ -144,7 +144,7 @@ class Merge:
         return first, [cursor for cursor in self._remotes if cursor.key == first]
 
     def _both(self, key: str, having: Sequence[Cursor]) -> None:
-        locations = [cursor.names.location_of(key) for cursor in having] + [LOCAL]
+        locations = self._at(*(cursor.names.location_of(key) for cursor in having), LOCAL)
         taken = self._local.take(key, self._limit - len(self._entries))
         for entry in taken:
             if not self._versions or entry.get('is_latest', True):
@@ -161,9 +161,13 @@ class Merge:
         entry: dict[str, Any] = shown[0].names.entry(key, shown[0].payload)
         if self._versions and 'name' in entry:
             entry |= {'version_id': 'null', 'is_latest': True}
-        entry['content_location'] = [cursor.names.location_of(key) for cursor in shown]
+        entry['content_location'] = self._at(*(cursor.names.location_of(key) for cursor in shown))
         self._entries.append(entry)
         return True
+
+    def _at(self, *locations: str) -> Sequence[str]:
+        """The same object for the same places: there are few of them, and ten thousand entries."""
+        return self._locations.setdefault(locations, locations)
 
     def _more(self) -> bool:
         """Whether the cluster has another page. Archives are asked again: what left in between was on none before."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import orjson
 
 from s3_sync.base_sync import BaseSync, ProviderResponse
 from s3_sync.errors import BucketNotFound, PermanentError, TemporaryError
-from s3_sync.lockstep import OutOfOrder
-from s3_sync.shunting.listing.params import ListingParams, key_of
-from s3_sync.shunting.listing.scope import RESERVED
+from s3_sync.shunting.listing.params import Entry, ListingParams, key_of
+from s3_sync.shunting.listing.scope import RESERVED, check_order
 from s3_sync.shunting.listing.store_names import PAGE_NAMES, Item
 from s3_sync.types import ShuntRequest
 
@@ -22,6 +21,11 @@ T = TypeVar('T')
 class Ask(Protocol):
     def __call__(self, call: Callable[[BaseSync], T], /) -> T:
         """What ``call`` returns for the provider."""
+
+
+class _Page(NamedTuple):
+    keys: list[str]
+    entries: list[Entry]
 
 
 class NativeNames:
@@ -43,28 +47,22 @@ class NativeNames:
         before = params.scope.before
         query = params.query()
         last = ''
-        while items := self._page(query):
-            names = []
-            for item in items:
-                key = key_of(item)
-                if last and not before(last, key):
-                    raise OutOfOrder(f'remote names are out of order: {key!r} comes after {last!r}')
-                last = key
-                if RESERVED not in key:
-                    names.append((key, None if 'subdir' in item else item))
-            yield names
-            query['marker'] = last
+        while page := self._page(query):
+            check_order('remote', last, page.keys, before)
+            yield [(key, None if 'subdir' in entry else entry)
+                   for key, entry in zip(page.keys, page.entries, strict=True) if RESERVED not in key]
+            last = query['marker'] = page.keys[-1]
 
-    def _page(self, query: dict[str, str]) -> list[dict[str, Any]]:
+    def _page(self, query: dict[str, str]) -> _Page | None:
         """The next entries; none at the end only, for proxies may shorten any page."""
         answer = self._ask(lambda provider: _read(provider, ShuntRequest('GET', '', self._headers, query)))
         if answer is None:  # the limit is more than that cluster allows
             query.pop('limit')
             answer = self._ask(lambda provider: _read(provider, ShuntRequest('GET', '', self._headers, query)))
-        return answer or []
+        return answer if answer is not None and answer.keys else None
 
 
-def _read(provider: BaseSync, request: ShuntRequest) -> list[dict[str, Any]] | None:
+def _read(provider: BaseSync, request: ShuntRequest) -> _Page | None:
     """None for 412."""
     response = provider.shunt_object(request)
     with closing(response):
@@ -74,21 +72,24 @@ def _read(provider: BaseSync, request: ShuntRequest) -> list[dict[str, Any]] | N
             return None
         if response.status not in (200, 204):
             raise PermanentError(f'listing answered {response.status}', status=response.status)
-        return _items(response)
+        return _parsed(response)
 
 
-def _items(response: ProviderResponse) -> list[dict[str, Any]]:
+def _parsed(response: ProviderResponse) -> _Page:
     document = b''.join(response.body)
     if not document:
-        return []
+        return _Page([], [])
     try:
-        items = orjson.loads(document)
+        entries = orjson.loads(document)
     except ValueError as error:
         raise TemporaryError('the listing is not JSON', reason='listing') from error
-    if not isinstance(items, list) or not all(
-            isinstance(item, dict) and isinstance(item.get('name', item.get('subdir')), str) for item in items):
+    try:
+        keys = [key_of(entry) for entry in entries]
+    except (TypeError, LookupError):
+        entries = None
+    if not isinstance(entries, list) or not set(map(type, keys)) <= {str}:
         raise TemporaryError('not a listing', reason='listing')
-    return items
+    return _Page(keys, entries)
 
 
 def _bounded(params: ListingParams, lower: str, upper: str) -> ListingParams:

