@@ -229,7 +229,9 @@ def _filter_sections(conf: ClusterConf, names: Sequence[str]) -> dict[str, Mappi
 def _cache(conf: ClusterConf) -> dict[str, object]:
     if conf.memcached is None:
         return {'paste.filter_factory': 's3_sync.trial.memory_cache:filter_factory'}
-    return {'use': 'egg:swift#memcache', 'memcache_servers': conf.memcached, 'memcache_max_connections': 50}
+    # What takes too long counts as not there: of a token that is a 401.
+    return {'use': 'egg:swift#memcache', 'memcache_servers': conf.memcached, 'memcache_max_connections': 50,
+            'connect_timeout': 5, 'pool_timeout': 10, 'io_timeout': 10}
 
 
 def _users() -> dict[str, object]:

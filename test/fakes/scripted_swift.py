@@ -70,6 +70,7 @@ class ScriptedSwift:
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
+            request_queue_size = 128
 
         self._server = Server(('127.0.0.1', 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={'poll_interval': 0.02})

@@ -16,6 +16,7 @@ ABSOLUTE_TIME = 30 * 24 * 3600
 
 class MemcachedServer(ThreadingTCPServer):
     daemon_threads = True
+    request_queue_size = 128  # of the usual five, connections that come at once wait a second for another try
 
     def __init__(self) -> None:
         self._lock = Lock()
