@@ -240,8 +240,9 @@ class TestWhatClientsDownload:
             put_slo(world, container, 'inner', [{'path': f'/{container}/a'}], **{'X-Object-Meta-Kind': 'inner'})
         put_slo(world, c, 'slo', [{'path': f'/{x}/{name}'} for x in (s, pieces) for name in ('a', 'inner')])
         for source in (world.chain, world.chain.without_disk()):
-            for segment in large_of(source, world, c, 'slo').layout.segments:
-                told = large_of(source, world, c, 'slo').meta(segment)
+            large = large_of(source, world, c, 'slo')
+            for segment in large.layout.segments:
+                told = large.meta(segment)
                 opened = world.chain.open(world.row(segment.container, segment.name))
                 opened.body.close()
                 for field in ('name', 'content_type', 'headers', 'user_metadata', 'data_time', 'meta_time', 'delete_at',

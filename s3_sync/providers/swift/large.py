@@ -201,6 +201,7 @@ class LargeObjects:
         return Claims(self._store, self._places, owner, self._segments_end(end))
 
     def _copy_headers(self, meta: ObjectMeta, end: int | None) -> dict[str, str]:
+        """As the object's own row would send it; an owner keeps that row from bringing its earlier end."""
         own = expiry.copy_delete_at(self._mapping, meta, self._store.clock.now())
         if end is None:
             return self._headers(replace(meta, delete_at=own), {})

@@ -26,7 +26,7 @@ from s3_sync.types import ABSENT, Condition, ObjectMeta
 
 NO_CONDITION = Condition()
 
-CopyHeaders = Callable[[ObjectMeta, 'int | None'], dict[str, str]]
+CopyHeaders = Callable[[ObjectMeta, int | None], dict[str, str]]
 """Request headers of the copy of a local object that has to stay until then (Unix seconds, None for ever)."""
 
 
